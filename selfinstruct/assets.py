@@ -1,0 +1,17 @@
+"""The texts that ship with the package: seeds and prompts.
+
+Enters: a name. Leaves: a path: in a wheel below `selfinstruct/_data`, in a checkout at the top.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def asset_path(*parts: str) -> Path:
+    """Path of a shipped file such as asset_path("seeds", "en.jsonl"); it may not exist."""
+    shipped = _PACKAGE / "_data"
+    root = shipped if shipped.is_dir() else _PACKAGE.parent
+    return root.joinpath(*parts)

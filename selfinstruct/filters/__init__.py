@@ -1,0 +1,47 @@
+"""The filters, in the order in which they are asked. The first that objects names the reason.
+
+A filter takes a Task and its Language and returns a Verdict with a reason and evidence, or None.
+A new one is one file here with one line in FILTERS: see CONTRIBUTING.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from selfinstruct.filters.blocked_word import blocked_word
+from selfinstruct.filters.echo import echo
+from selfinstruct.filters.empty_output import empty_output
+from selfinstruct.filters.label_debris import label_debris
+from selfinstruct.filters.length import length
+from selfinstruct.filters.opening import opening
+from selfinstruct.filters.placeholder import placeholder
+from selfinstruct.filters.refusal import refusal
+from selfinstruct.filters.url_input import url_input
+from selfinstruct.languages import Language
+from selfinstruct.records import Task, Verdict
+
+Filter = Callable[[Task, Language], Verdict | None]
+
+FILTERS: dict[str, Filter] = {
+    "instruction_length": length,
+    "opening": opening,
+    "blocked_word": blocked_word,
+    "empty_output": empty_output,
+    "placeholder": placeholder,
+    "url_input": url_input,
+    "echo": echo,
+    "refusal": refusal,
+    "label_debris": label_debris,
+}
+
+
+def apply_filters(task: Task, language: Language) -> Verdict | None:
+    """The first objection, or None."""
+    for check in FILTERS.values():
+        verdict = check(task, language)
+        if verdict is not None:
+            return verdict
+    return None
+
+
+__all__ = ["FILTERS", "Filter", "apply_filters"]

@@ -1,0 +1,14 @@
+"""Alpaca: one JSON object a row, the three fields and nothing else (tatsu-lab/stanford_alpaca)."""
+
+from __future__ import annotations
+
+from selfinstruct.records import Task
+
+
+def alpaca_row(task: Task) -> dict[str, str]:
+    """`input` is "" when there is none, never missing or null.
+
+    >>> alpaca_row(Task("Name a river.", "", "The Nile."))
+    {'instruction': 'Name a river.', 'input': '', 'output': 'The Nile.'}
+    """
+    return {"instruction": task.instruction, "input": task.input, "output": task.output}

@@ -1,0 +1,21 @@
+"""The recipes: what to ask, how to read the answer. A new one is one file here and one prompt."""
+
+from __future__ import annotations
+
+from selfinstruct.errors import UsageError
+from selfinstruct.recipes.alpaca import Alpaca
+from selfinstruct.recipes.recipe import Recipe
+
+RECIPES: dict[str, type[Recipe]] = {"alpaca": Alpaca}
+
+
+def get_recipe(name: str) -> type[Recipe]:
+    """The recipe called `name`. Raises UsageError naming the known ones."""
+    try:
+        return RECIPES[name]
+    except KeyError:
+        known = ", ".join(sorted(RECIPES))
+        raise UsageError(f"unknown recipe {name!r}; known: {known}") from None
+
+
+__all__ = ["RECIPES", "Recipe", "get_recipe"]

@@ -1,0 +1,253 @@
+"""The Alpaca recipe: one request writes a numbered list of whole tasks.
+
+Enters: a request's RNG or a reply. Leaves: a Prompt or Candidates. Knows no HTTP, file or filter.
+
+The prompt is a constant brief, a few seed tasks as numbered blocks and the label of the next block
+(tatsu-lab/stanford_alpaca, generate_instruction.py). Where that script loses rows, this one reads:
+
+- It stops at a bare "20.", which cuts any answer that contains "20.". Here the stop is the record
+  separator with the number after the last task asked for.
+- It drops a block on any slip in numbering. Here the labels decide, the numbers only help.
+- It splits at any "###". Here a separator is a line of its own, followed by a block or the end.
+- It leaves the next task merged into an output. Here a numbered label at a line's start begins it.
+- It keeps a last block that a stop sequence never closed, unless the reply was cut by length.
+
+>>> from selfinstruct.languages import get_language
+>>> text = " Name a river.\\n4. Input:\\n<noinput>\\n4. Output:\\nNile.\\n###\\n5. Instruction: Ad"
+>>> for block in split_blocks(text, get_language("en"), finish_reason="length"):
+...     print(block.task, block.defect)
+Task(instruction='Name a river.', input='', output='Nile.')
+Task(instruction='Ad', input='', output='') unclosed
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from functools import lru_cache
+from string import Template
+from typing import ClassVar
+
+from selfinstruct.errors import UsageError
+from selfinstruct.languages import Language
+from selfinstruct.records import Candidate, Prompt, Reply, Seed, Task
+from selfinstruct.sampler import sample
+
+SEPARATOR = "###"
+# What models leave on a line of its own between two tasks.
+_DEBRIS = re.compile(r"#{1,6}|\*{3,}|-{3,}|_{3,}|/{3,}|=+|;+")
+_EVIDENCE_CHARS = 300
+
+
+class Alpaca:
+    """One step, seeds only: Alpaca shows 3 seed tasks and asks for 17 more (numbers 4 to 20)."""
+
+    placeholders: ClassVar[Set[str]] = frozenset({"count"})
+
+    def __init__(
+        self,
+        language: Language,
+        seeds: Sequence[Seed],
+        template: Template,
+        *,
+        tasks: int,
+        examples: int,
+        example_chars: int,
+    ) -> None:
+        self._language = language
+        self._template = template
+        self._tasks = tasks
+        self._examples = examples
+        self._seeds = [seed for seed in seeds if _size(seed.task) <= example_chars]
+        if len(self._seeds) < examples:
+            raise UsageError(
+                f"{len(self._seeds)} of {len(seeds)} seed tasks have at most {example_chars} "
+                f"characters; {examples} are shown in a request",
+                hint="raise example_chars or add short seed tasks",
+            )
+
+    def prompt(self, rng: random.Random) -> Prompt:
+        """Brief, examples 1…k, and the open label of block k+1."""
+        shown = sample(rng, self._seeds, self._examples)
+        first = len(shown) + 1
+        last = len(shown) + self._tasks
+        label = self._language.instruction[0]
+        parts = [self._template.substitute(count=last)]
+        parts += [self._block(number, seed.task) for number, seed in enumerate(shown, start=1)]
+        parts.append(f"{SEPARATOR}\n{first}. {label}:")
+        return Prompt(
+            text="".join(parts),
+            stop=(f"\n{SEPARATOR}\n{last + 1}.", f"\n{last + 1}. {label}:"),
+            example_ids=tuple(seed.id for seed in shown),
+            first=first,
+            asked=self._tasks,
+            seed=int(rng.random() * 2**31),
+        )
+
+    def parse(self, reply: Reply, prompt: Prompt) -> list[Candidate]:
+        """The reply's blocks as candidates, in order."""
+        if not reply.text.strip():
+            return []
+        blocks = split_blocks(reply.text, self._language, finish_reason=reply.finish_reason)
+        return [
+            Candidate(
+                request=reply.request,
+                position=position,
+                task=block.task,
+                example_ids=prompt.example_ids,
+                model=reply.model,
+                defect=block.defect,
+                detail=block.detail,
+            )
+            for position, block in enumerate(blocks)
+        ]
+
+    def _block(self, number: int, task: Task) -> str:
+        language = self._language
+        instruction = re.sub(r"\s+", " ", task.instruction).strip().rstrip(":：")
+        return (
+            f"{SEPARATOR}\n"
+            f"{number}. {language.instruction[0]}: {instruction}\n"
+            f"{number}. {language.input[0]}:\n{escape(task.input, language) or language.no_input}\n"
+            f"{number}. {language.output[0]}:\n{escape(task.output, language)}\n"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of a reply: its fields, or as much of them as there was, and what is wrong."""
+
+    task: Task
+    defect: str = ""
+    detail: str = ""
+
+
+def _size(task: Task) -> int:
+    return len(task.instruction) + len(task.input) + len(task.output)
+
+
+@dataclass(frozen=True)
+class _Grammar:
+    start: re.Pattern[str]
+    input: re.Pattern[str]
+    output: re.Pattern[str]
+
+
+@lru_cache
+def _grammar(language: Language) -> _Grammar:
+    def label(names: Sequence[str], number: str) -> str:
+        words = "|".join(map(re.escape, names))
+        # Bounded repeats: a line of a million blanks must not cost a million squared.
+        return rf"[ \t]{{0,8}}(?:#{{1,6}} ?)?\*{{0,3}}{number}(?:{words})\*{{0,3}} ?[:：]\*{{0,3}}"
+
+    numbered = r"(?P<number>\d{1,6}) ?[.)、:：][ \t]{0,4}"
+    bare = label(language.instruction, "")
+    return _Grammar(
+        # A block begins at a numbered label, or at a bare one right after a separator line.
+        start=re.compile(
+            rf"^(?:{label(language.instruction, numbered)}|(?<=###\n){bare})",
+            re.MULTILINE | re.IGNORECASE,
+        ),
+        input=re.compile(
+            rf"^{label(language.input, f'(?:{numbered})?')}", re.MULTILINE | re.IGNORECASE
+        ),
+        output=re.compile(
+            rf"^{label(language.output, f'(?:{numbered})?')}", re.MULTILINE | re.IGNORECASE
+        ),
+    )
+
+
+def escape(text: str, language: Language) -> str:
+    """`text` with lines that the parser would read as scaffolding moved off the line's start."""
+    grammar = _grammar(language)
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        scaffolding = any(
+            match and match.group("number")
+            for match in (p.match(line) for p in (grammar.start, grammar.input, grammar.output))
+        )
+        if scaffolding or line.strip() == SEPARATOR:
+            lines[number] = f"> {line}"
+    return "\n".join(lines)
+
+
+def split_blocks(text: str, language: Language, *, finish_reason: str) -> list[Block]:
+    """The tasks in a reply, in order, each with its defect if it has one.
+
+    The reply continues an open instruction label, or (chat models) starts with its own first label
+    after any preamble. Only finish_reason "stop" or a trailing separator closes the last block.
+    """
+    grammar = _grammar(language)
+    text = text.replace("\r\n", "\n")
+    starts = list(grammar.start.finditer(text))
+    fields = min(
+        (
+            match.start()
+            for match in (grammar.input.search(text), grammar.output.search(text))
+            if match
+        ),
+        default=len(text),
+    )
+    bounds: list[tuple[int, int, str]] = []
+    if not starts or starts[0].start() > fields or _ends_with_separator(text[: starts[0].start()]):
+        bounds.append((0, starts[0].start() if starts else len(text), ""))
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    for match, end in zip(starts, ends, strict=False):
+        bounds.append((match.end(), end, match.group("number") or ""))
+    closed = finish_reason == "stop" or _ends_with_separator(text)
+    blocks = []
+    for index, (begin, end, number) in enumerate(bounds):
+        last = index == len(bounds) - 1
+        body = text[begin:end]
+        # After the last separator a new block may be opened and left blank.
+        if last and index and not body.strip():
+            continue
+        blocks.append(_read_block(body, number, language, closed=closed or not last))
+    return blocks
+
+
+def _ends_with_separator(text: str) -> bool:
+    return text.rstrip().rpartition("\n")[2].strip() == SEPARATOR
+
+
+def _strip_separators(body: str) -> str:
+    """`body` without the lines that only part it from the next task."""
+    lines = body.rstrip().split("\n")
+    while lines and (not lines[-1].strip() or _DEBRIS.fullmatch(lines[-1].strip())):
+        lines.pop()
+    return "\n".join(lines)
+
+
+def _read_block(body: str, number: str, language: Language, *, closed: bool) -> Block:
+    grammar = _grammar(language)
+    body = _strip_separators(body)
+    output = _label(grammar.output, body, number)
+    given = _label(grammar.input, body[: output.start()] if output else body, number)
+    if output is None:
+        instruction = body[: given.start()] if given else body
+        rest = body[given.end() :] if given else ""
+        task = Task(instruction.strip()[:_EVIDENCE_CHARS], rest.strip()[:_EVIDENCE_CHARS], "")
+        if not closed:
+            return Block(task, "unclosed", "the reply ends inside this task")
+        return Block(task, "incomplete", f"no {language.output[0]} label")
+    head = body[: (given or output).start()]
+    raw_input = body[given.end() : output.start()].strip() if given else ""
+    if language.no_input_pattern.fullmatch(raw_input):
+        raw_input = ""
+    task = Task(head.strip(), raw_input, body[output.end() :].strip())
+    if not closed:
+        return Block(task, "unclosed", "the reply ends inside this task")
+    if not task.instruction:
+        return Block(task, "incomplete", "the instruction is blank")
+    return Block(task)
+
+
+def _label(pattern: re.Pattern[str], body: str, number: str) -> re.Match[str] | None:
+    """The label that belongs to block `number`: same number, else any number, else none."""
+    matches = list(pattern.finditer(body))
+    numbered = [match for match in matches if match.group("number")]
+    own = [match for match in numbered if match.group("number") == number]
+    found = own or numbered or matches
+    return found[0] if found else None

@@ -1,0 +1,1 @@
+"""Where replies come from: any OpenAI-compatible endpoint, or the embedded model behind one."""

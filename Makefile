@@ -1,0 +1,38 @@
+# make run: the main job on the embedded model. make test: lint, types, tests. Both install first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := data/runs/demo
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: run test bench clean
+
+run: $(VENV)/.run
+	$(BIN)/selfinstruct model fetch
+	env -u OPENAI_API_KEY -u OPENAI_BASE_URL $(BIN)/selfinstruct generate --n 20 --out $(DEMO)
+	$(BIN)/selfinstruct show $(DEMO) -n 20
+
+test: $(VENV)/.test
+	$(BIN)/selfinstruct model fetch
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks.novelty
+	$(BIN)/python -m benchmarks.generate
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[local]'
+	touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[local,dev]'
+	touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

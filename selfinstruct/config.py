@@ -1,0 +1,143 @@
+"""What a run is asked to do: flags, a TOML file and the environment → one frozen Config.
+
+Flags beat the file, the file beats the environment. Knows no seeds, prompts or provider; the
+fingerprint of their bytes is the pipeline's business. API keys never enter a Config.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from selfinstruct.errors import UsageError
+
+# What a change of these does to the data: nothing. All other fields are in the fingerprint.
+FREE_FIELDS = frozenset(
+    {"n", "base_url", "concurrency", "timeout", "durability", "patience", "max_barren"}
+)
+
+
+class Config(BaseModel):
+    """One run. Defaults are those of Stanford Alpaca where it has one.
+
+    n: kept rows wanted. timeout: seconds, the total deadline of one attempt. patience: seconds
+    without any success after which an endpoint is given up. max_barren: decided requests in a row
+    without a kept row after which the run is given up. tasks: tasks asked for in one request.
+    examples: seed tasks shown in it, each of at most example_chars characters.
+    rouge_l: a candidate is rejected above this ROUGE-L F-measure.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: int = Field(ge=1, le=100_000_000)
+    recipe: str = "alpaca"
+    lang: str = "en"
+    base_url: str = ""
+    model: str = ""
+    api: Literal["auto", "completions", "chat"] = "auto"
+    concurrency: int | Literal["auto"] = "auto"
+    seed: int = 0
+    seeds: str = ""
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=3072, ge=1)
+    timeout: float = Field(default=600.0, gt=0)
+    durability: Literal["group", "strict"] = "group"
+    tasks: int = Field(default=17, ge=1, le=200)
+    examples: int = Field(default=3, ge=1, le=50)
+    example_chars: int = Field(default=2000, ge=40)
+    rouge_l: float = Field(default=0.7, ge=0, le=1)
+    patience: float = Field(default=60.0, ge=0)
+    max_barren: int = Field(default=100, ge=1)
+
+    @field_validator("concurrency")
+    @classmethod
+    def _concurrency(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 1 <= value <= 4096:
+            raise ValueError("must be 'auto' or 1 to 4096")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must look like http://HOST:PORT/v1")
+        return value.rstrip("/")
+
+    @property
+    def embedded(self) -> bool:
+        """No endpoint given: the model that runs in a child process of ours."""
+        return not self.base_url
+
+    def generation(self) -> dict[str, Any]:
+        """The fields that decide the data."""
+        return self.model_dump(exclude=set(FREE_FIELDS) | {"seeds"})
+
+    def stored(self) -> dict[str, Any]:
+        """The whole config as the journal and the manifest keep it: no secret in any URL."""
+        return {**self.model_dump(), "base_url": public_url(self.base_url)}
+
+
+def public_url(url: str) -> str:
+    """`url` without user info and query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    if parts.port:
+        host = f"{host}:{parts.port}"
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def make_config(
+    flags: Mapping[str, Any],
+    *,
+    file: bytes | None = None,
+    file_name: str = "",
+    environment: Mapping[str, str],
+) -> Config:
+    """Merge the three sources. `flags` with value None were not given.
+
+    Raises UsageError naming the flag, the file's key, or the variable at fault.
+    """
+    from_file = _read_toml(file, file_name) if file is not None else {}
+    from_environment = {}
+    if environment.get("OPENAI_BASE_URL"):
+        from_environment["base_url"] = environment["OPENAI_BASE_URL"]
+    elif environment.get("OPENAI_API_KEY"):
+        from_environment["base_url"] = "https://api.openai.com/v1"
+    given = {key: value for key, value in flags.items() if value is not None}
+    try:
+        return Config.model_validate({**from_environment, **from_file, **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        if key in given:
+            place = "--" + key.replace("_", "-")
+        elif key in from_file:
+            place = f"{file_name}: {key}"
+        elif key in from_environment:
+            place = "OPENAI_BASE_URL"
+        else:
+            place = "--" + key.replace("_", "-")
+        message = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key; known: {', '.join(sorted(Config.model_fields))}"
+        raise UsageError(f"{place}: {message[:1].lower()}{message[1:]}") from None
+
+
+def _read_toml(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{name}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name}: not TOML: {error}") from None
+    return {key.replace("-", "_"): value for key, value in table.items()}

@@ -1,0 +1,64 @@
+"""The manifest: what a run directory holds, how it was made, and what it took.
+
+Enters: a run's counts. Leaves: `manifest.json`, checked so that candidates = kept + Σ rejected.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from selfinstruct.errors import UsageError
+from selfinstruct.exports import MANIFEST
+
+
+class Manifest(BaseModel):
+    """`manifest.json`. Derived: delete it and the same command writes it again.
+
+    requests: decided (judged), paid (200s received), sent and failed (attempts). tokens: the
+    provider's own counts over every paid reply. seconds: time spent generating, all processes.
+    files: rows and SHA-256 by name. journal_bytes: size of the journal when this was written.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    manifest_version: int = 1
+    complete: bool
+    n: int
+    kept: int
+    candidates: int
+    rejected: dict[str, int]
+    unusable_replies: dict[str, int]
+    requests: dict[str, int]
+    tokens: dict[str, int]
+    seconds: float
+    started_at: str
+    files: dict[str, dict[str, Any]]
+    journal_bytes: int
+    fingerprint: dict[str, Any]
+    config: dict[str, Any]
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Manifest:
+        if self.candidates != self.kept + sum(self.rejected.values()):
+            raise ValueError("candidates must equal kept + rejected")
+        return self
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """The directory's manifest, None when there is none. Raises UsageError when it is broken."""
+    path = directory / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except ValidationError:
+        raise UsageError(
+            f"{path} is not a manifest that this version reads",
+            hint="it is derived: delete it and run the same command again",
+        ) from None

@@ -1,0 +1,44 @@
+"""What a run looks like at one moment: plain numbers for a display, a log line or a summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Progress:
+    """kept, wanted, candidates: rows. requests: decided ones. elapsed: seconds of this process.
+
+    tokens: completion tokens received by this process. fresh: rows kept by this process's own
+    requests, the base of the ETA.
+    """
+
+    kept: int = 0
+    wanted: int = 0
+    candidates: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    in_flight: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    session_tokens: int = 0
+    fresh: int = 0
+    elapsed: float = 0.0
+    model: str = ""
+
+    @property
+    def yield_share(self) -> float:
+        """Kept rows as a share of candidates, 0.0–1.0."""
+        return self.kept / self.candidates if self.candidates else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.session_tokens / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds to go at this process's own rate, None while unknown."""
+        if not self.fresh or not self.elapsed:
+            return None
+        return (self.wanted - self.kept) * self.elapsed / self.fresh

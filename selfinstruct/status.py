@@ -1,0 +1,64 @@
+"""`status`: what a run directory holds, without touching it.
+
+Enters: a directory. Leaves: a plain dict, ready for JSON. Works beside a running writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import Any
+
+from selfinstruct.history import History
+from selfinstruct.journal import LOCK, NAME, read_facts
+from selfinstruct.manifest import read_manifest
+
+
+def status(directory: Path) -> dict[str, Any]:
+    """State and counts of a run. Raises UsageError when there is no run, JournalDamaged.
+
+    state: "running" (a process holds it), "complete" or "interrupted". Rows and rejections are
+    those of the last published files; requests and tokens those of the journal, right now.
+    """
+    history = History.of(read_facts(directory / NAME))
+    manifest = read_manifest(directory)
+    writer = _writer(directory)
+    complete = (
+        manifest is not None and manifest.complete and manifest.n == (history.target or manifest.n)
+    )
+    config = history.header["config"]
+    bought = history.bought
+    return {
+        "run": str(directory),
+        "state": "running" if writer else "complete" if complete else "interrupted",
+        "writer_pid": writer,
+        "n": history.target or config["n"],
+        "kept": manifest.kept if manifest else None,
+        "candidates": manifest.candidates if manifest else None,
+        "rejected": manifest.rejected if manifest else {},
+        "requests": {
+            "settled": len(history.settled),
+            "paid": bought.paid,
+            "sent": bought.sent,
+            "failed": bought.failed,
+        },
+        "tokens": {"prompt": bought.prompt_tokens, "completion": bought.completion_tokens},
+        "seconds": round(bought.seconds, 3),
+        "recipe": config["recipe"],
+        "lang": config["lang"],
+        "model": config["model"],
+        "base_url": config["base_url"],
+    }
+
+
+def _writer(directory: Path) -> int | None:
+    """The pid of the process that holds the directory, None when none does."""
+    try:
+        with (directory / LOCK).open("r") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read(20) or 0)
+    except (OSError, ValueError):
+        return None
+    return None

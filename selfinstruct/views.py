@@ -1,0 +1,93 @@
+"""Readable views of a run directory: rows as panels, status as lines. Reads, never writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.text import Text
+
+from selfinstruct.display import span
+from selfinstruct.errors import UsageError
+from selfinstruct.exports import RECORDS, REJECTED
+
+_LONGEST_FIELD = 1500
+
+
+def row_panels(directory: Path, *, rejected: bool, count: int) -> Iterator[Panel]:
+    """`count` rows, evenly spread over the file. Raises UsageError when there is none."""
+    path = directory / (REJECTED if rejected else RECORDS)
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}",
+            hint="a run writes its files when it ends or is interrupted; see `selfinstruct status`",
+        ) from None
+    step = max(1, len(lines) / count)
+    for index in range(min(count, len(lines))):
+        try:
+            row = json.loads(lines[int(index * step)])
+        except ValueError:
+            line = int(index * step) + 1
+            raise UsageError(f"{path}:{line}: not JSON; `selfinstruct verify` tells more") from None
+        yield _panel(row)
+
+
+def _panel(row: Mapping[str, Any]) -> Panel:
+    parts = [Text(_cut(row["instruction"]), style="bold")]
+    if row["input"]:
+        parts.append(Text(_cut(row["input"]), style="cyan"))
+    parts.append(Text(_cut(row["output"])))
+    title = row["id"]
+    if row.get("reason"):
+        title = f"{title} rejected: {row['reason']} ({row['evidence'][:80]})"
+    nearest = row["nearest"]
+    subtitle = f"nearest {nearest['id']} ROUGE-L {nearest['rouge_l']:.2f}" if nearest else None
+    style = "red" if row.get("reason") else "green"
+    return Panel(
+        Group(*parts),
+        title=Text(title),
+        subtitle=Text(subtitle) if subtitle else None,
+        title_align="left",
+        subtitle_align="right",
+        border_style=style,
+    )
+
+
+def _cut(text: str) -> str:
+    # Control characters in generated text could drive the reader's terminal.
+    clean = "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+    return clean if len(clean) <= _LONGEST_FIELD else f"{clean[:_LONGEST_FIELD]}…"
+
+
+def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A status dict for people."""
+    state = found["state"]
+    if found["writer_pid"]:
+        state += f" (process {found['writer_pid']})"
+    yield f"{found['run']}: {state}"
+    endpoint = found["base_url"] or "embedded model"
+    yield f"recipe {found['recipe']}, language {found['lang']}, {found['model']} at {endpoint}"
+    if found["kept"] is None:
+        yield f"rows: none published yet of {found['n']:,}"
+    else:
+        yield f"rows: {found['kept']:,} of {found['n']:,} from {found['candidates']:,} candidates"
+    rejected = sorted(found["rejected"].items(), key=lambda item: -item[1])
+    if rejected:
+        yield "rejected: " + ", ".join(f"{reason} {count:,}" for reason, count in rejected)
+    requests, tokens = found["requests"], found["tokens"]
+    yield (
+        f"requests: {requests['sent']:,} sent, {requests['paid']:,} paid, "
+        f"{requests['failed']:,} failed, {requests['settled']:,} settled"
+    )
+    yield (
+        f"tokens: {tokens['prompt']:,} prompt, {tokens['completion']:,} completion · "
+        f"time {span(found['seconds'])}"
+    )

@@ -237,6 +237,22 @@ def show(
         console.print(panel)
 
 
+@app.command()
+@reports_errors
+def stats(directory: Run, as_json: Json = False) -> None:
+    """A picture of the kept rows: lengths, openings, how near each is to its nearest."""
+    from selfinstruct.stats import stats as read_stats
+    from selfinstruct.views import stats_lines
+
+    found = read_stats(directory)
+    if as_json:
+        print(json.dumps(found))  # noqa: T201
+        return
+    console = Console(highlight=False)
+    for line in stats_lines(found):
+        console.print(Text(line), soft_wrap=True)
+
+
 @model_app.command("fetch")
 @reports_errors
 def fetch() -> None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
+from selfinstruct import embedded
 from selfinstruct.errors import UsageError
 
 # What a change of these does to the data: nothing. All other fields are in the fingerprint.
@@ -28,6 +29,7 @@ class Config(BaseModel):
     without any success after which an endpoint is given up. max_barren: decided requests in a row
     without a kept row after which the run is given up. tasks: tasks asked for in one request.
     examples: seed tasks shown in it, each of at most example_chars characters.
+    extra_body: further fields of the request body, such as vLLM's top_k.
     rouge_l: a candidate is rejected above this ROUGE-L F-measure.
     """
 
@@ -45,6 +47,7 @@ class Config(BaseModel):
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=3072, ge=1)
+    extra_body: dict[str, JsonValue] = {}
     timeout: float = Field(default=600.0, gt=0)
     durability: Literal["group", "strict"] = "group"
     tasks: int = Field(default=17, ge=1, le=200)
@@ -114,8 +117,11 @@ def make_config(
     elif environment.get("OPENAI_API_KEY"):
         from_environment["base_url"] = "https://api.openai.com/v1"
     given = {key: value for key, value in flags.items() if value is not None}
+    merged = {**from_environment, **from_file, **given}
+    if not merged.get("base_url"):
+        merged = {**embedded.profile(), **merged}
     try:
-        return Config.model_validate({**from_environment, **from_file, **given})
+        return Config.model_validate(merged)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else ""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -49,14 +50,17 @@ class NoveltyPool:
         """`threshold` is a ROUGE-L F-measure, 0.0 to 1.0; anything else is a ValueError."""
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold must be between 0 and 1, not {threshold!r}")
-        self._tokenize = tokenize
+        # A kept text is asked about first, then added: read it once.
+        self._tokenize = lru_cache(maxsize=1)(tokenize)
         self._threshold = threshold
         self._vocabulary: dict[str, int] = {}
         self._ids: list[str] = []
-        self._codes: list[_Codes] = []
-        # One row per half signature: numpy scans (2, n) much faster than (n, 2).
+        # The rest has a column per kept text, doubled when full. Signatures are (2, n), not (n, 2),
+        # which numpy scans several times slower. float32 lengths are for the scan, int64 for F.
         self._signatures: NDArray[np.uint64] = np.zeros((2, 1024), np.uint64)
-        self._lengths: NDArray[np.float32] = np.zeros(1024, np.float32)
+        self._scan_lengths: NDArray[np.float32] = np.zeros(1024, np.float32)
+        self._lengths: NDArray[np.int64] = np.zeros(1024, np.int64)
+        self._codes: NDArray[np.object_] = np.empty(1024, np.object_)  # of _Codes
 
     def __len__(self) -> int:
         """Number of texts kept."""
@@ -72,8 +76,8 @@ class NoveltyPool:
             for token in self._tokenize(text)
         ]
         self._signatures[:, row] = _signature(codes)
-        self._lengths[row] = len(codes)
-        self._codes.append(_pack(codes))
+        self._lengths[row] = self._scan_lengths[row] = len(codes)
+        self._codes[row] = _pack(codes)
         self._ids.append(id)
 
     def nearest(self, text: str) -> Neighbour | None:
@@ -97,7 +101,9 @@ class NoveltyPool:
 
     def _grow(self) -> None:
         self._signatures = np.concatenate([self._signatures, np.zeros_like(self._signatures)], 1)
+        self._scan_lengths = np.concatenate([self._scan_lengths, np.zeros_like(self._scan_lengths)])
         self._lengths = np.concatenate([self._lengths, np.zeros_like(self._lengths)])
+        self._codes = np.concatenate([self._codes, np.empty_like(self._codes)])
 
     def _ceilings(self, known: list[int], length: int) -> NDArray[np.float32]:
         """An upper bound of F for each kept text, shape (n,), low by less than _SLACK.
@@ -108,7 +114,7 @@ class NoveltyPool:
         """
         size = len(self._ids)
         low, high = _signature(known)
-        lengths = self._lengths[:size]
+        lengths = self._scan_lengths[:size]
         differing = np.bitwise_count(self._signatures[0, :size] ^ np.uint64(low))
         differing += np.bitwise_count(self._signatures[1, :size] ^ np.uint64(high))
         doubled: NDArray[np.float32] = lengths - differing
@@ -129,7 +135,8 @@ class NoveltyPool:
         while True:
             rows = np.flatnonzero(ceilings >= floor)
             if len(rows):
-                scores = _f_measures(query, length, [self._codes[i] for i in rows.tolist()])
+                texts: list[_Codes] = self._codes[rows].tolist()
+                scores = _f_measures(query, length, texts, self._lengths[rows])
                 top = int(scores.argmax())
                 best = max(best, (float(scores[top]), -int(rows[top])))
                 ceilings[rows] = -1.0  # verified: out of the next rounds
@@ -169,16 +176,17 @@ def _signature(codes: list[int]) -> tuple[int, int]:
     return bits & _WORD, bits >> 64
 
 
-def _f_measures(query: _Codes, length: int, rows: list[_Codes]) -> NDArray[np.float64]:
-    """rouge-score's F of each row against the query, shape (len(rows),), bit for bit.
+def _f_measures(
+    query: _Codes, length: int, texts: list[_Codes], lengths: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """rouge-score's F of each text against the query, shape (len(texts),), bit for bit.
 
     rouge-score divides by the prediction's length for p and the target's for r. Which text plays
     which part does not matter, in floats either: doubling is exact, so 2·p·r rounds p·r once,
     and products and sums commute.
     """
-    lcs = process.cdist([query], rows, scorer=LCSseq.similarity)[0].astype(np.float64)
-    lengths = np.fromiter(map(len, rows), np.float64, len(rows))
+    lcs = process.cdist([query], texts, scorer=LCSseq.similarity)[0]
     p = lcs / length
     r = lcs / np.maximum(lengths, 1)
-    f: NDArray[np.float64] = np.divide(2 * p * r, p + r, out=np.zeros_like(p), where=lcs > 0)
+    f: NDArray[np.float64] = 2 * p * r / (p + r + (lcs == 0))  # 0 / 1 where nothing matches
     return f

@@ -240,6 +240,7 @@ class _Run:
             api_key=endpoint.api_key,
             model=config.model,
             sampling={
+                **config.extra_body,
                 "temperature": config.temperature,
                 "top_p": config.top_p,
                 "max_tokens": config.max_tokens,

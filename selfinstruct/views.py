@@ -91,3 +91,18 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"tokens: {tokens['prompt']:,} prompt, {tokens['completion']:,} completion · "
         f"time {span(found['seconds'])}"
     )
+
+
+def stats_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A stats dict for people."""
+    yield f"{found['run']}: {found['rows']:,} rows"
+    if not found["rows"]:
+        return
+    yield f"with input: {found['with_input']:.0%}"
+    yield "characters             5 %   median     95 %"
+    for name, length in found["lengths"].items():
+        yield f"  {name:<12} {length['p5']:>11,.0f} {length['p50']:>8,.0f} {length['p95']:>8,.0f}"
+    near = found["rouge_l"]
+    yield f"ROUGE-L to nearest {near['p5']:>7.2f} {near['p50']:>8.2f} {near['p95']:>8.2f}"
+    openings = ", ".join(f"{word} {count:,}" for word, count in found["openings"].items())
+    yield f"openings: {found['distinct_openings']:,} different; most common: {openings}"

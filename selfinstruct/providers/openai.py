@@ -151,13 +151,11 @@ class OpenAIProvider:
         assert self._client is not None
         dialect = self.dialect
         body = {"model": self._model, **dialect.parameters(prompt, self._sampling)}
+        path = "/chat/completions" if dialect.api == "chat" else "/completions"
         try:
-            if dialect.api == "chat":
-                chat = self._client.chat.completions.with_raw_response
-                response = await chat.create(**body)
-            else:
-                completions = self._client.completions.with_raw_response
-                response = await completions.create(**body)
+            # The typed methods would transform the body and parse the answer: half the CPU time,
+            # for objects that nobody reads.
+            response = await self._client.post(path, cast_to=httpx2.Response, body=body)
         except openai.APIStatusError as error:
             raise self._refusal(
                 error.status_code, error.response.headers, error.response.content, dialect
@@ -166,7 +164,7 @@ class OpenAIProvider:
             cause = error.__cause__ or error
             detail = self._redact(str(cause) or type(cause).__name__)
             raise TransportFailed(f"no complete answer: {detail}") from None
-        return dialect.api, response.http_response.content
+        return dialect.api, response.content
 
     def apply(self, change: str) -> bool:
         """Adopt a change; False when another request brought it before."""

@@ -60,7 +60,9 @@ class Alpaca:
         self._template = template
         self._tasks = tasks
         self._examples = examples
-        self._seeds = [seed for seed in seeds if _size(seed.task) <= example_chars]
+        self._seeds = [
+            (seed.id, self._shown(seed.task)) for seed in seeds if _size(seed.task) <= example_chars
+        ]
         if len(self._seeds) < examples:
             raise UsageError(
                 f"{len(self._seeds)} of {len(seeds)} seed tasks have at most {example_chars} "
@@ -75,12 +77,12 @@ class Alpaca:
         last = len(shown) + self._tasks
         label = self._language.instruction[0]
         parts = [self._template.substitute(count=last)]
-        parts += [self._block(number, seed.task) for number, seed in enumerate(shown, start=1)]
+        parts += [self._block(number, task) for number, (_id, task) in enumerate(shown, start=1)]
         parts.append(f"{SEPARATOR}\n{first}. {label}:")
         return Prompt(
             text="".join(parts),
             stop=(f"\n{SEPARATOR}\n{last + 1}.", f"\n{last + 1}. {label}:"),
-            example_ids=tuple(seed.id for seed in shown),
+            example_ids=tuple(id for id, _task in shown),
             first=first,
             asked=self._tasks,
             seed=int(rng.random() * 2**31),
@@ -104,14 +106,22 @@ class Alpaca:
             for position, block in enumerate(blocks)
         ]
 
+    def _shown(self, task: Task) -> Task:
+        """A seed task as a prompt shows it."""
+        language = self._language
+        return Task(
+            re.sub(r"\s+", " ", task.instruction).strip().rstrip(":："),
+            escape(task.input, language) or language.no_input,
+            escape(task.output, language),
+        )
+
     def _block(self, number: int, task: Task) -> str:
         language = self._language
-        instruction = re.sub(r"\s+", " ", task.instruction).strip().rstrip(":：")
         return (
             f"{SEPARATOR}\n"
-            f"{number}. {language.instruction[0]}: {instruction}\n"
-            f"{number}. {language.input[0]}:\n{escape(task.input, language) or language.no_input}\n"
-            f"{number}. {language.output[0]}:\n{escape(task.output, language)}\n"
+            f"{number}. {language.instruction[0]}: {task.instruction}\n"
+            f"{number}. {language.input[0]}:\n{task.input}\n"
+            f"{number}. {language.output[0]}:\n{task.output}\n"
         )
 
 

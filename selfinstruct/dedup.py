@@ -42,7 +42,7 @@ _Codes: TypeAlias = "str | array[int]"
 class NoveltyPool:
     """Texts kept so far, and the exact nearest of them to a new one.
 
-    `nearest` is linear in the pool with a small constant (16 bytes read per kept text);
+    `nearest` is linear in the pool with a small constant (20 bytes scanned per kept text);
     `add` is amortised constant. The answer depends on the texts and their order alone.
     """
 

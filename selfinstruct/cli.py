@@ -51,11 +51,6 @@ Concurrency = Annotated[str | None, typer.Option(metavar="auto|N", help="Request
 Timeout = Annotated[float | None, typer.Option(help="Seconds for one attempt in all. [600]")]
 
 
-def main() -> None:
-    """Entry point."""
-    app()
-
-
 def _err() -> Console:
     return Console(stderr=True, highlight=False)
 
@@ -67,6 +62,8 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
+        except typer.Exit:
+            raise
         except SelfInstructError as error:
             code, message = exit_code(error), str(error)
         except KeyboardInterrupt:
@@ -176,10 +173,9 @@ def resume(
 ) -> None:
     """Go on with a run where it stopped; nothing that is paid for is bought again."""
     from selfinstruct.history import History
-    from selfinstruct.journal import NAME, read_facts
     from selfinstruct.plan import Plan
 
-    history = History.of(read_facts(directory / NAME))
+    history = History.load(directory)
     flags = {"base_url": base_url, "concurrency": _number_or_auto(concurrency), "timeout": timeout}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     if history.target:
@@ -217,6 +213,8 @@ def verify(directory: Run, as_json: Json = False) -> None:
         for problem in problems or [f"{directory}: every file is what the journal gives"]:
             Console(highlight=False).print(Text(problem), soft_wrap=True)
     if problems:
+        hint = f"selfinstruct resume {directory} writes the files again"
+        _err().print(Text(hint), soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -307,13 +305,12 @@ def _with_model(settings: Any, out: Path) -> Any:
 
         return settings.model_copy(update={"model": model_name()})
     from selfinstruct.history import History
-    from selfinstruct.journal import NAME, read_facts
+    from selfinstruct.journal import NAME
     from selfinstruct.providers.openai import only_model
 
-    if (out / NAME).exists():
-        header = History.of(read_facts(out / NAME)).header
-        if header:
-            return settings.model_copy(update={"model": header["config"]["model"]})
+    if (out / NAME).exists() and (out / NAME).stat().st_size:
+        header = History.load(out).header
+        return settings.model_copy(update={"model": header["config"]["model"]})
     name = only_model(settings.base_url, os.environ.get("OPENAI_API_KEY", ""))
     return settings.model_copy(update={"model": name})
 
@@ -332,7 +329,3 @@ def _read_config(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"--config: cannot read {path}: {error.strerror}") from None
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ fingerprint of their bytes is the pipeline's business. API keys never enter a Co
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -64,14 +65,24 @@ class Config(BaseModel):
             raise ValueError("must be 'auto' or 1 to 4096")
         return value
 
+    @field_validator("extra_body")
+    @classmethod
+    def _extra_body(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        # NaN equals nothing: a run whose fingerprint holds it could never be gone on with.
+        json.dumps(value, allow_nan=False)
+        return value
+
     @field_validator("base_url")
     @classmethod
     def _base_url(cls, value: str) -> str:
         if not value:
             return value
         parts = urlsplit(value)
+        _ = parts.port  # Raises ValueError for one that cannot be.
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must look like http://HOST:PORT/v1")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("must not hold a user name or password; the key is OPENAI_API_KEY")
         return value.rstrip("/")
 
     @property
@@ -89,7 +100,7 @@ class Config(BaseModel):
 
 
 def public_url(url: str) -> str:
-    """`url` without user info and query."""
+    """`url` as it may be shown and stored: without user info, query and fragment."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if ":" in host:

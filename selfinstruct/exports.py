@@ -71,6 +71,15 @@ def rows_of(record: Record) -> list[tuple[str, bytes]]:
     ]
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hex, "" when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
 class Exports:
     """The three row files of one run, open under temporary names until `publish`."""
 

@@ -35,7 +35,7 @@ from selfinstruct.errors import (
 )
 from selfinstruct.history import History, settle
 from selfinstruct.journal import Journal
-from selfinstruct.providers.openai import as_failure, read_body
+from selfinstruct.providers.openai import as_failure, explain, read_body
 from selfinstruct.records import Api, Prompt, Reply, prompt_digest
 from selfinstruct.throttle import Throttle
 
@@ -124,9 +124,12 @@ class Generator:
         self._abandoned = False
         self._failures_in_a_row = 0
         self._answered = False
+        self._unproven: list[str] = []
         self.error: SelfInstructError | None = None
 
     async def __aenter__(self) -> Generator:
+        # A signal that came while we were starting up is raised here, before anything is bought.
+        await asyncio.sleep(0)
         self._loop = asyncio.get_running_loop()
         self._last_success = self._loop.time()
         self._committer = asyncio.create_task(self._commit_forever())
@@ -166,7 +169,9 @@ class Generator:
                 continue
             yield reply
             request += 1
-            self._launch(request)
+            # Replay first: what the journal holds may already be enough.
+            if request not in self._history.settled:
+                self._launch(request)
             # Judging is plain computing: let the replies that wait on their sockets be read.
             await asyncio.sleep(0)
 
@@ -289,6 +294,9 @@ class Generator:
             bought.paid += 1
             raise
         bought.count(reply)
+        # Only an answer proves a change right: a wrong address refuses everything.
+        while self._unproven:
+            self._append({"type": "adapt", "change": self._unproven.pop(0)})
         self._answered = True
         self._last_success = self._loop.time()
         self._failures_in_a_row = 0
@@ -346,8 +354,8 @@ class Generator:
             return
         if isinstance(error, Adaptable):
             if self._provider.apply(error.change):
-                self._append({"type": "adapt", "change": error.change})
-                self._notice(f"the server refused a parameter; from now on: {error.change}")
+                self._unproven.append(error.change)
+                self._notice(explain(error.change))
             return
         if isinstance(error, RateLimited) or error.status in _OVERLOADED:
             self._throttle.refused(self._loop.time(), error.retry_after)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from selfinstruct.errors import JournalDamaged, Malformed
-from selfinstruct.journal import VERSION, Fact, body_of
+from selfinstruct.errors import JournalDamaged, Malformed, UsageError
+from selfinstruct.journal import NAME, VERSION, Fact, body_of, read_facts
 from selfinstruct.providers.openai import read_body
 from selfinstruct.records import Reply
 
@@ -66,6 +67,14 @@ class History:
                 history.header = fact
             else:
                 history._add(offset, fact)
+        return history
+
+    @classmethod
+    def load(cls, directory: Path) -> History:
+        """The history of a run directory, without locking it. Raises UsageError for no run."""
+        history = cls.of(read_facts(directory / NAME))
+        if not history.header:
+            raise UsageError(f"{directory}: no run here yet: its journal is empty")
         return history
 
     def _add(self, offset: int, fact: Fact) -> None:

@@ -25,6 +25,7 @@ from selfinstruct.errors import DiskError, JournalDamaged, RunLocked, UsageError
 
 VERSION = 1
 NAME = "journal.jsonl"
+TAIL = "journal.tail"
 LOCK = ".lock"
 _CRC_FIELD = b',"crc":"00000000"}'
 
@@ -180,8 +181,11 @@ class Journal:
             with self.path.open("rb") as file:
                 file.seek(self._size)
                 tail = file.read()
-            with self.path.with_name("journal.tail").open("ab") as aside:
-                aside.write(tail + b"\n")
+            aside = os.open(
+                self.path.with_name(TAIL), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600
+            )
+            with os.fdopen(aside, "ab") as copy:
+                copy.write(tail + b"\n")
             os.ftruncate(self._file, self._size)
             os.fsync(self._file)
         except OSError as error:

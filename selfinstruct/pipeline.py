@@ -19,7 +19,7 @@ import selfinstruct
 from selfinstruct.demand import Demand
 from selfinstruct.desk import Desk
 from selfinstruct.errors import DiskError, GaveUp, UsageError
-from selfinstruct.exports import Exports
+from selfinstruct.exports import Exports, file_digest
 from selfinstruct.generator import Generator, Policy
 from selfinstruct.history import History, header_fact
 from selfinstruct.journal import Journal
@@ -116,8 +116,10 @@ def finished_manifest(plan: Plan, directory: Path) -> Manifest | None:
         )
     journal = directory / "journal.jsonl"
     untouched = journal.exists() and journal.stat().st_size == manifest.journal_bytes
-    present = all((directory / name).exists() for name in manifest.files)
-    return manifest if manifest.n == plan.config.n and untouched and present else None
+    whole = untouched and all(
+        file_digest(directory / name) == stated["sha256"] for name, stated in manifest.files.items()
+    )
+    return manifest if manifest.n == plan.config.n and whole else None
 
 
 def make_manifest(

@@ -34,7 +34,7 @@ def load_seeds(content: bytes, name: str) -> tuple[Seed, ...]:
 
 def _items(content: bytes, name: str) -> Iterator[tuple[str, Any]]:
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         place = content[: error.start].count(b"\n") + 1
         raise UsageError(f"{name}:{place}: not UTF-8 text") from None
@@ -69,10 +69,15 @@ def _seed(item: Any, place: str, fallback_id: str) -> Seed:
         value = source.get(field, "" if field == "input" else None)
         if not isinstance(value, str) or (field != "input" and not value.strip()):
             raise UsageError(f"{place}: {field!r} must be a non-empty string")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise UsageError(f"{place}: {field!r} has a lone surrogate, which UTF-8 cannot hold")
         fields[field] = value.strip()
+    is_classification = item.get("is_classification", False)
+    if not isinstance(is_classification, bool):
+        raise UsageError(f"{place}: 'is_classification' must be true or false")
     return Seed(
-        id=str(item.get("id", fallback_id)),
+        id=fallback_id if item.get("id") is None else str(item["id"]),
         task=Task(**fields),
-        is_classification=bool(item.get("is_classification", False)),
-        name=str(item.get("name", "")),
+        is_classification=is_classification,
+        name=str(item.get("name") or ""),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selfinstruct.history import History
-from selfinstruct.journal import LOCK, NAME, read_facts
+from selfinstruct.journal import LOCK
 from selfinstruct.manifest import read_manifest
 
 
@@ -20,7 +20,7 @@ def status(directory: Path) -> dict[str, Any]:
     state: "running" (a process holds it), "complete" or "interrupted". Rows and rejections are
     those of the last published files; requests and tokens those of the journal, right now.
     """
-    history = History.of(read_facts(directory / NAME))
+    history = History.load(directory)
     manifest = read_manifest(directory)
     writer = _writer(directory)
     complete = (

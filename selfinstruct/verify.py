@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from selfinstruct.desk import Desk
-from selfinstruct.exports import RECORDS, REJECTED, dataset_name, rows_of
+from selfinstruct.exports import RECORDS, REJECTED, dataset_name, file_digest, rows_of
 from selfinstruct.history import History, settle
-from selfinstruct.journal import NAME, read_fact, read_facts
+from selfinstruct.journal import NAME, read_fact
 from selfinstruct.manifest import read_manifest
 from selfinstruct.plan import Plan
 from selfinstruct.records import prompt_digest
@@ -24,7 +24,7 @@ def verify(directory: Path) -> list[str]:
     Raises UsageError when there is no run, JournalDamaged when the journal cannot be trusted.
     """
     journal = directory / NAME
-    history = History.of(read_facts(journal))
+    history = History.load(directory)
     manifest = read_manifest(directory)
     if manifest is None:
         return [f"{directory}: no manifest; the run was cut off: `selfinstruct resume {directory}`"]
@@ -41,7 +41,8 @@ def verify(directory: Path) -> list[str]:
             for name, data in rows_of(record):
                 digests[name].update(data)
     for name in names:
-        problems += _file_problems(directory / name, digests[name].hexdigest())
+        if file_digest(directory / name) != digests[name].hexdigest():
+            problems.append(f"{name}: missing, or not what the journal gives")
     for field, derived, stated in (
         ("kept", desk.judge.kept, manifest.kept),
         ("candidates", desk.judge.candidates, manifest.candidates),
@@ -57,12 +58,3 @@ def _prompt_problems(plan: Plan, history: History) -> Iterator[str]:
         if prompt_digest(plan.prompt(request)) != digest:
             yield f"journal.jsonl: request {request} was sent with another prompt than it gives now"
             return
-
-
-def _file_problems(path: Path, derived: str) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return [f"{path.name}: cannot be read ({error.strerror})"]
-    return [] if found == derived else [f"{path.name}: differs from what the journal gives"]

@@ -11,7 +11,7 @@ def refusal(task: Task, language: Language) -> Verdict | None:
 
     >>> from selfinstruct.languages import get_language
     >>> refusal(Task("Book me a flight.", "", "As an AI, I cannot."), get_language("en")).evidence
-    "'As an AI'"
+    "'As an AI, I'"
     """
     match = language.refusals.search(task.output.strip())
     return Verdict("refusal", repr(match.group())) if match else None

@@ -8,9 +8,8 @@ from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
 # A label such as "Article:" or "Link to article:" may stand before the address.
-_ADDRESSES = re.compile(
-    r"(?:[\w ]{1,30}[:：]\s*)?(?:[<\[(\"']*(?:https?://|www\.)[^\s]+[,;\s]*)+", re.IGNORECASE
-)
+_LABEL = re.compile(r"[\w ]{1,30}[:：](?!//)")
+_ADDRESS = re.compile(r"[<\[(\"']{0,3}(?:https?://|www\.)\S", re.IGNORECASE)
 
 
 def url_input(task: Task, _language: Language) -> Verdict | None:
@@ -22,4 +21,8 @@ def url_input(task: Task, _language: Language) -> Verdict | None:
     'Article: https://a.example/x'
     """
     given = task.input.strip()
-    return Verdict("url_input", given[:120]) if _ADDRESSES.fullmatch(given) else None
+    label = _LABEL.match(given)
+    parts = given[label.end() if label else 0 :].split()
+    if parts and all(_ADDRESS.match(part) for part in parts):
+        return Verdict("url_input", given[:120])
+    return None

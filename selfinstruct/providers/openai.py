@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from selfinstruct.config import public_url
 from selfinstruct.errors import (
@@ -87,6 +87,15 @@ class Dialect:
         return {key: value for key, value in body.items() if key not in self.dropped}
 
 
+def explain(change: str) -> str:
+    """A change of dialect for people."""
+    if change == "api=chat":
+        return "the server has no completions for this model; asking chat instead"
+    if change.startswith("max_tokens="):
+        return f"the model wants {change.partition('=')[2]} for max_tokens; sending that instead"
+    return f"the model refuses {change.removeprefix('drop ')}; leaving it out"
+
+
 class OpenAIProvider:
     """One endpoint. `adapt=True` lets it fall from completions to chat."""
 
@@ -101,7 +110,8 @@ class OpenAIProvider:
         adapt_api: bool,
         connections: int,
     ) -> None:
-        self.base_url = base_url
+        self.base_url = public_url(base_url)
+        self._query = dict(parse_qsl(urlsplit(base_url).query))
         self.dialect = dialect
         self._key = api_key
         self._model = model
@@ -117,6 +127,7 @@ class OpenAIProvider:
 
         self._client = openai.AsyncOpenAI(
             base_url=self.base_url,
+            default_query=self._query,
             # Local servers ignore the key, but the SDK insists on one.
             api_key=self._key or "none",
             max_retries=0,
@@ -272,7 +283,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     # NaN and nonsense compare false.
     return min(seconds, 3600.0) if seconds >= 0 else 0.0
@@ -285,7 +296,8 @@ def read_body(request: int, api: Api, body: bytes) -> Reply:
     ' Hi'
     """
     try:
-        data: Any = json.loads(body)
+        # Decoded here, since json would let surrogates through that UTF-8 does not have.
+        data: Any = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         start = body[:60].decode("utf-8", "replace")
         raise Malformed(f"a 200 that is not JSON: {start!r}", status=200) from None
@@ -364,7 +376,13 @@ def only_model(base_url: str, api_key: str) -> str:
 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        response = httpx.get(f"{base_url}/models", headers=headers, timeout=_CONNECT_TIMEOUT)
+        response = httpx.get(
+            f"{public_url(base_url)}/models",
+            params=dict(parse_qsl(urlsplit(base_url).query)),
+            headers=headers,
+            timeout=_CONNECT_TIMEOUT,
+            trust_env=urlsplit(base_url).hostname not in _LOOPBACK,
+        )
     except httpx.HTTPError as error:
         raise GaveUp(f"{public_url(base_url)}: {error}", hint="is the server up?") from None
     if response.status_code in (401, 403):

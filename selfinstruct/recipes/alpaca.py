@@ -15,9 +15,9 @@ The prompt is a constant brief, a few seed tasks as numbered blocks and the labe
 >>> from selfinstruct.languages import get_language
 >>> text = " Name a river.\\n4. Input:\\n<noinput>\\n4. Output:\\nNile.\\n###\\n5. Instruction: Ad"
 >>> for block in split_blocks(text, get_language("en"), finish_reason="length"):
-...     print(block.task, block.defect)
-Task(instruction='Name a river.', input='', output='Nile.')
-Task(instruction='Ad', input='', output='') unclosed
+...     print(block.task, repr(block.defect))
+Task(instruction='Name a river.', input='', output='Nile.') ''
+Task(instruction='Ad', input='', output='') 'unclosed'
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from selfinstruct.sampler import sample
 SEPARATOR = "###"
 # What models leave on a line of its own between two tasks.
 _DEBRIS = re.compile(r"#{1,6}|\*{3,}|-{3,}|_{3,}|/{3,}|=+|;+")
+# "6", "6.", "**6. Instr": what a reply that was cut off may have begun of a label.
+_OPEN_LABEL = re.compile(r"[ \t]{0,8}\*{0,3}\d{1,6} ?[.)、:：]?[ \t]{0,4}\*{0,3}(\w{0,40})\*{0,3}")
 _EVIDENCE_CHARS = 300
 
 
@@ -152,20 +154,17 @@ def _grammar(language: Language) -> _Grammar:
         # Bounded repeats: a line of a million blanks must not cost a million squared.
         return rf"[ \t]{{0,8}}(?:#{{1,6}} ?)?\*{{0,3}}{number}(?:{words})\*{{0,3}} ?[:：]\*{{0,3}}"
 
-    numbered = r"(?P<number>\d{1,6}) ?[.)、:：][ \t]{0,4}"
+    numbered = r"(?P<number>\d{1,6}) ?[.)、:：][ \t]{0,4}\*{0,3}"
     bare = label(language.instruction, "")
     return _Grammar(
         # A block begins at a numbered label, or at a bare one right after a separator line.
         start=re.compile(
-            rf"^(?:{label(language.instruction, numbered)}|(?<=###\n){bare})",
+            rf"^(?:{label(language.instruction, numbered)}|###[ \t]{{0,8}}\n{bare})",
             re.MULTILINE | re.IGNORECASE,
         ),
-        input=re.compile(
-            rf"^{label(language.input, f'(?:{numbered})?')}", re.MULTILINE | re.IGNORECASE
-        ),
-        output=re.compile(
-            rf"^{label(language.output, f'(?:{numbered})?')}", re.MULTILINE | re.IGNORECASE
-        ),
+        # Not at the very beginning, where the instruction stands.
+        input=re.compile(rf"(?<=\n){label(language.input, f'(?:{numbered})?')}", re.IGNORECASE),
+        output=re.compile(rf"(?<=\n){label(language.output, f'(?:{numbered})?')}", re.IGNORECASE),
     )
 
 
@@ -176,7 +175,9 @@ def escape(text: str, language: Language) -> str:
     for number, line in enumerate(lines):
         scaffolding = any(
             match and match.group("number")
-            for match in (p.match(line) for p in (grammar.start, grammar.input, grammar.output))
+            for match in (
+                p.match(f"\n{line}", 1) for p in (grammar.start, grammar.input, grammar.output)
+            )
         )
         if scaffolding or line.strip() == SEPARATOR:
             lines[number] = f"> {line}"
@@ -191,6 +192,8 @@ def split_blocks(text: str, language: Language, *, finish_reason: str) -> list[B
     """
     grammar = _grammar(language)
     text = text.replace("\r\n", "\n")
+    text, closed = _cut_open_label(text, language)
+    closed = closed or finish_reason == "stop"
     starts = list(grammar.start.finditer(text))
     fields = min(
         (
@@ -201,12 +204,11 @@ def split_blocks(text: str, language: Language, *, finish_reason: str) -> list[B
         default=len(text),
     )
     bounds: list[tuple[int, int, str]] = []
-    if not starts or starts[0].start() > fields or _ends_with_separator(text[: starts[0].start()]):
+    if not starts or starts[0].start() > fields or _is_lone_block(text[: starts[0].start()]):
         bounds.append((0, starts[0].start() if starts else len(text), ""))
     ends = [match.start() for match in starts[1:]] + [len(text)]
     for match, end in zip(starts, ends, strict=False):
         bounds.append((match.end(), end, match.group("number") or ""))
-    closed = finish_reason == "stop" or _ends_with_separator(text)
     blocks = []
     for index, (begin, end, number) in enumerate(bounds):
         last = index == len(bounds) - 1
@@ -214,25 +216,55 @@ def split_blocks(text: str, language: Language, *, finish_reason: str) -> list[B
         # After the last separator a new block may be opened and left blank.
         if last and index and not body.strip():
             continue
+        body = _strip_separators(body, merged=not last)
         blocks.append(_read_block(body, number, language, closed=closed or not last))
     return blocks
 
 
-def _ends_with_separator(text: str) -> bool:
-    return text.rstrip().rpartition("\n")[2].strip() == SEPARATOR
+def _cut_open_label(text: str, language: Language) -> tuple[str, bool]:
+    """`text` without a last separator and what was begun of a label after it, and if there was one.
+
+    The separator closes the task before it, wherever inside "###\\n6. Instruction:" the reply ends.
+    """
+    stripped = text.rstrip()
+    *before, last = stripped.rsplit("\n", 1)
+    if last.strip() == SEPARATOR:
+        return stripped[: -len(last)], True
+    begun = _OPEN_LABEL.fullmatch(last)
+    names = [name.lower() for name in language.instruction]
+    if begun and before and any(name.startswith(begun.group(1).lower()) for name in names):
+        head = before[0].rstrip()
+        separator = head.rpartition("\n")[2]
+        if separator.strip() == SEPARATOR:
+            return head[: -len(separator)], True
+    return text, False
 
 
-def _strip_separators(body: str) -> str:
-    """`body` without the lines that only part it from the next task."""
+def _is_lone_block(text: str) -> bool:
+    """Is this an unlabelled beginning that a separator ends, as a broken first block would?"""
+    head, _, last = text.rstrip().rpartition("\n")
+    return last.strip() == SEPARATOR and bool(_strip_separators(head))
+
+
+def _strip_separators(body: str, *, merged: bool = False) -> str:
+    """`body` without the lines that only part it from the next task.
+
+    merged: another task follows, so without a proper separator look for what stands for one. An
+    answer may well end in "---" or be "#": only there is it debris.
+    """
     lines = body.rstrip().split("\n")
-    while lines and (not lines[-1].strip() or _DEBRIS.fullmatch(lines[-1].strip())):
+    proper = lines[-1].strip() == SEPARATOR
+    while lines and (
+        not lines[-1].strip()
+        or lines[-1].strip() == SEPARATOR
+        or (merged and not proper and _DEBRIS.fullmatch(lines[-1].strip()))
+    ):
         lines.pop()
     return "\n".join(lines)
 
 
 def _read_block(body: str, number: str, language: Language, *, closed: bool) -> Block:
     grammar = _grammar(language)
-    body = _strip_separators(body)
     output = _label(grammar.output, body, number)
     given = _label(grammar.input, body[: output.start()] if output else body, number)
     if output is None:

@@ -1,0 +1,1 @@
+"""The tests, and the scripted server that they buy from."""

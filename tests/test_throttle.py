@@ -1,0 +1,231 @@
+"""The throttle, in virtual time: every test states the clock itself."""
+
+from __future__ import annotations
+
+import heapq
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfinstruct.throttle import Throttle
+
+
+def fill(throttle: Throttle, now: float = 0.0) -> int:
+    """Start all that is allowed."""
+    started = throttle.free(now)
+    for _ in range(started):
+        throttle.started()
+    return started
+
+
+def round_trip(throttle: Throttle, now: float = 0.0) -> None:
+    """All permits used, all answers good."""
+    fill(throttle, now)
+    for _ in range(throttle.in_flight):
+        throttle.succeeded()
+        throttle.ended()
+        fill(throttle, now)
+    while throttle.in_flight:
+        throttle.ended()
+
+
+def test_a_fixed_limit_stays() -> None:
+    throttle = Throttle(fixed=3)
+    assert fill(throttle) == 3
+    assert throttle.free(0.0) == 0
+    for _ in range(50):
+        throttle.succeeded()
+    throttle.refused(0.0, None)
+    throttle.faltered()
+    assert throttle.limit == 3
+    throttle.ended()
+    assert throttle.free(0.0) == 1
+
+
+def test_a_fixed_limit_keeps_pauses() -> None:
+    throttle = Throttle(fixed=3)
+    throttle.refused(10.0, 5.0)
+    assert throttle.free(14.9) == 0
+    assert throttle.wait(12.0) == 3.0
+    assert throttle.free(15.0) == 3
+    assert throttle.wait(15.0) == 0.0
+
+
+def test_slow_start_doubles_in_a_round_trip() -> None:
+    throttle = Throttle()
+    first = throttle.limit
+    round_trip(throttle)
+    assert throttle.limit == 2 * first
+
+
+def test_growth_is_additive_after_the_first_refusal() -> None:
+    throttle = Throttle()
+    round_trip(throttle)
+    throttle.refused(0.0, None)
+    before = throttle.limit
+    fill(throttle, 5.0)
+    for _ in range(before + 1):
+        throttle.succeeded()
+    assert throttle.limit == before + 1
+
+
+@pytest.mark.parametrize("stop", ["refused", "faltered"])
+def test_a_failure_ends_slow_start(stop: str) -> None:
+    throttle = Throttle()
+    if stop == "refused":
+        throttle.refused(0.0, None)
+    else:
+        throttle.faltered()
+    before = throttle.limit
+    fill(throttle, 1.0)
+    for _ in range(before):
+        throttle.succeeded()
+    assert throttle.limit <= before + 1
+
+
+def test_a_falter_does_not_cut() -> None:
+    throttle = Throttle()
+    before = throttle.limit
+    throttle.faltered()
+    assert throttle.limit == before
+    assert throttle.wait(0.0) == 0.0
+
+
+def test_no_growth_while_the_limit_is_not_used() -> None:
+    throttle = Throttle()
+    throttle.started()
+    for _ in range(100):
+        throttle.succeeded()
+    assert throttle.limit == Throttle().limit
+
+
+def test_growth_has_a_ceiling() -> None:
+    throttle = Throttle()
+    for _ in range(12):
+        round_trip(throttle)
+    assert throttle.limit == 256
+
+
+def test_one_cut_in_a_cooldown() -> None:
+    throttle = Throttle()
+    for _ in range(3):
+        round_trip(throttle)
+    before = throttle.limit
+    for _ in range(20):
+        throttle.refused(100.0, None)
+    assert throttle.limit == int(before * 0.8)
+    throttle.refused(100.9, None)
+    assert throttle.limit == int(before * 0.8)
+    throttle.refused(101.0, None)
+    assert throttle.limit == int(before * 0.8 * 0.8)
+
+
+def test_the_cooldown_is_at_least_the_retry_after() -> None:
+    throttle = Throttle()
+    round_trip(throttle)
+    throttle.refused(0.0, 30.0)
+    cut = throttle.limit
+    throttle.refused(29.0, None)
+    assert throttle.limit == cut
+    throttle.refused(30.0, None)
+    assert throttle.limit < cut
+
+
+def test_a_shorter_retry_after_does_not_shorten_a_pause() -> None:
+    throttle = Throttle()
+    throttle.refused(0.0, 30.0)
+    throttle.refused(1.0, 2.0)
+    throttle.refused(2.0, None)
+    assert throttle.wait(2.0) == 28.0
+
+
+def test_the_limit_never_falls_below_one() -> None:
+    throttle = Throttle()
+    for second in range(100):
+        throttle.refused(float(second), None)
+    assert throttle.limit == 1
+    assert throttle.free(200.0) == 1
+
+
+def test_more_in_flight_than_allowed_is_no_negative_room() -> None:
+    throttle = Throttle()
+    fill(throttle)
+    throttle.refused(0.0, None)
+    assert throttle.in_flight > throttle.limit
+    assert throttle.free(5.0) == 0
+
+
+def serve(capacity: int, requests: int) -> tuple[list[int], int]:
+    """A server that answers in 1 s and refuses beyond `capacity`: (limits seen, refusals)."""
+    throttle = Throttle()
+    now, refusals = 0.0, 0
+    limits: list[int] = []
+    ends: list[float] = []
+    while len(limits) < requests:
+        # A thousandth between two arrivals, so that ends are spread as in life.
+        now += 1e-3
+        if throttle.free(now):
+            throttle.started()
+            if throttle.in_flight > capacity:
+                throttle.refused(now, 0.5)
+                throttle.ended()
+                refusals += 1
+            else:
+                heapq.heappush(ends, now + 1.0)
+        else:
+            now = max(now, ends[0] if ends else now + throttle.wait(now))
+        while ends and ends[0] <= now:
+            heapq.heappop(ends)
+            throttle.succeeded()
+            throttle.ended()
+            limits.append(throttle.limit)
+    return limits, refusals
+
+
+@pytest.mark.parametrize("capacity", [5, 20, 100])
+def test_it_finds_what_a_server_can_take(capacity: int) -> None:
+    """A small limit grows by one a second and so is refused often, but never more than it."""
+    limits, refusals = serve(capacity, 4000)
+    settled = limits[2000:]
+    assert max(settled) <= capacity + 2
+    assert sum(settled) / len(settled) >= 0.6 * capacity
+    assert refusals <= len(limits) / capacity
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["start", "succeed", "end", "refuse", "falter"]),
+        st.floats(0, 5),
+        st.none() | st.floats(0, 100),
+    ),
+    max_size=80,
+)
+
+
+@settings(deadline=None)
+@given(EVENTS, st.none() | st.integers(1, 64))
+def test_whatever_happens_the_limit_is_kept(
+    events: list[tuple[str, float, float | None]], fixed: int | None
+) -> None:
+    throttle = Throttle(fixed=fixed)
+    now = 0.0
+    for name, passed, retry_after in events:
+        now += passed
+        if name == "start" and throttle.free(now):
+            throttle.started()
+        elif name == "succeed" and throttle.in_flight:
+            throttle.succeeded()
+        elif name == "end" and throttle.in_flight:
+            throttle.ended()
+        elif name == "refuse":
+            throttle.refused(now, retry_after)
+            assert throttle.wait(now) >= (retry_after or 0) - 1e-9
+        elif name == "falter":
+            throttle.faltered()
+        assert 1 <= throttle.limit <= 256
+        assert throttle.limit == (fixed or throttle.limit)
+        assert throttle.free(now) == 0 or throttle.wait(now) == 0.0
+        assert 0 <= throttle.free(now) <= throttle.limit
+        # A pause always ends, and then there is room again.
+        assert throttle.free(now + throttle.wait(now) + 1e-6) >= throttle.limit - throttle.in_flight

@@ -109,7 +109,7 @@ def compare(width: int, rows: int) -> float:
         plan = Plan.of(config)
         with bodies.open("w") as file:
             for request in range(ours.requests):
-                prompt = plan.prompt(request)
+                prompt = plan.tracks[0].prompt(request)
                 body = {"model": MODEL, "prompt": prompt.text, "max_tokens": config.max_tokens}
                 body |= {"stop": list(prompt.stop), "seed": prompt.seed}
                 file.write(json.dumps(body) + "\n")

@@ -2,7 +2,7 @@
 
 Enters: --rows N; instructions of ../shared/data where that folder is present, else made-up ones.
 Leaves: printed figures; exit code 1 when a decision differs from rouge-score's. Writes nothing.
-Knows no language of the package: the Chinese tokenizer here is its own, for measuring only.
+English tokens are rouge-score's; Chinese ones are those of the package's own language.
 
     python -m benchmarks.novelty --rows 5000
 """
@@ -13,11 +13,9 @@ import argparse
 import gzip
 import json
 import random
-import re
 import sys
 import time
 import tracemalloc
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +26,7 @@ from rouge_score import rouge_scorer
 from rouge_score import tokenize as rouge_tokenize
 
 from selfinstruct.dedup import NoveltyPool
+from selfinstruct.languages import get_language
 from selfinstruct.records import Neighbour
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -35,7 +34,6 @@ THRESHOLD = 0.7
 CHECKED = 300  # rows compared with a greedy pass of rouge-score
 SAMPLED = 5_000  # pairs that rouge-score is timed on
 LAST = 2_000  # candidates whose times stand for "at full pool"
-_CHINESE = re.compile(r"[a-z0-9]+|[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 Tokenize = Callable[[str], Sequence[str]]
 
@@ -46,9 +44,9 @@ def english(text: str) -> list[str]:
     return tokens
 
 
-def chinese(text: str) -> list[str]:
-    """NFKC, lower case; one token per CJK ideograph, one per run of [a-z0-9]."""
-    return _CHINESE.findall(unicodedata.normalize("NFKC", text).lower())
+def chinese(text: str) -> Sequence[str]:
+    """The package's own Chinese tokens."""
+    return get_language("zh").tokenize(text)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def asset_path(*parts: str) -> Path:
-    """Path of a shipped file such as asset_path("seeds", "en.jsonl"); it may not exist."""
+def asset_path(*parts: str, folder: Path | None = None) -> Path:
+    """Path of a shipped file such as asset_path("seeds", "en.jsonl"); it may not exist.
+
+    folder: where another package keeps its own.
+    """
     shipped = _PACKAGE / "_data"
-    root = shipped if shipped.is_dir() else _PACKAGE.parent
+    root = folder or (shipped if shipped.is_dir() else _PACKAGE.parent)
     return root.joinpath(*parts)

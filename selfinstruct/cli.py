@@ -17,8 +17,10 @@ from rich.text import Text
 
 import selfinstruct
 from selfinstruct.errors import Interrupted, SelfInstructError, UsageError
+from selfinstruct.formats import FORMATS
 
 if TYPE_CHECKING:
+    from selfinstruct.config import Config
     from selfinstruct.manifest import Manifest
     from selfinstruct.pipeline import Endpoint
     from selfinstruct.plan import Plan
@@ -112,11 +114,18 @@ def _root(
 @reports_errors
 def generate(
     out: Out,
-    n: Annotated[int | None, typer.Option("--n", help="Rows to keep: exactly this many.")] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", help="Rows to keep of each language: exactly this many.")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="What to ask and how to read it. [alpaca]")
     ] = None,
-    lang: Annotated[str | None, typer.Option(help="Language of the rows. [en]")] = None,
+    lang: Annotated[
+        list[str] | None, typer.Option(help="Language of the rows; may be repeated. [en]")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="RUN", help="Run to translate the rows of.")
+    ] = None,
     base_url: BaseUrl = None,
     model: Annotated[
         str | None, typer.Option(help="Model name; asked of the server if it has one.")
@@ -130,7 +139,9 @@ def generate(
     max_tokens: Annotated[
         int | None, typer.Option(help="Completion tokens of one request. [3072]")
     ] = None,
-    tasks: Annotated[int | None, typer.Option(help="Tasks asked for in one request. [17]")] = None,
+    tasks: Annotated[
+        int | None, typer.Option(help="Tasks asked for in one request. [en 17, zh 7]")
+    ] = None,
     timeout: Timeout = None,
     durability: Annotated[
         str | None,
@@ -150,15 +161,17 @@ def generate(
     from selfinstruct.plan import Plan
 
     flags = {
-        "n": n, "recipe": recipe, "lang": lang, "base_url": base_url, "model": model, "api": api,
+        "n": n, "recipe": recipe, "lang": lang or None, "source": source,
+        "base_url": base_url, "model": model, "api": api,
         "concurrency": _number_or_auto(concurrency), "seed": seed, "seeds": seeds,
         "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "tasks": tasks,
         "timeout": timeout, "durability": durability,
     }  # fmt: skip
     file = _read_config(config) if config else None
     settings = make_config(flags, file=file, file_name=str(config), environment=os.environ)
-    settings = _with_model(settings, out)
-    _generate(Plan.of(settings), out, as_json=as_json, quiet=quiet)
+    plan = Plan.of(settings)  # Before the network is asked anything.
+    plan = plan.with_model(_model(settings, out))
+    _generate(plan, out, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -178,9 +191,9 @@ def resume(
     history = History.load(directory)
     flags = {"base_url": base_url, "concurrency": _number_or_auto(concurrency), "timeout": timeout}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-    if history.target:
+    if history.target != 0:
         overrides["n"] = history.target
-    plan = Plan.from_header(history.header, overrides)
+    plan = Plan.from_header(history.header, directory, overrides)
     _generate(plan, directory, as_json=as_json, quiet=quiet)
 
 
@@ -251,6 +264,38 @@ def stats(directory: Run, as_json: Json = False) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
+@app.command()
+@reports_errors
+def export(
+    directory: Run,
+    layout: Annotated[
+        str, typer.Option("--format", metavar="NAME", help=f"One of {', '.join(FORMATS)}.")
+    ],
+    lang: Annotated[
+        list[str] | None, typer.Option(help="Only this language; may be repeated. [all]")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for one language, folder for several. [DIR/export]"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the kept rows in a trainer's layout, one file for each language."""
+    from selfinstruct.export import export as write
+
+    done = write(directory, layout, out, langs=lang or ())
+    if done.notice:
+        _err().print(Text(done.notice), soft_wrap=True)
+    if as_json:
+        files = [{"path": str(f.path), "lang": f.lang, "rows": f.rows} for f in done.files]
+        summary = {"run": str(directory), "format": layout, "files": files, "notice": done.notice}
+        print(json.dumps({**summary, "exit_code": 0}))  # noqa: T201
+        return
+    console = Console(highlight=False)
+    for file in done.files:
+        console.print(Text(f"{file.path}: {file.rows:,} rows"), soft_wrap=True)
+
+
 @model_app.command("fetch")
 @reports_errors
 def fetch() -> None:
@@ -278,7 +323,8 @@ def _generate(plan: Plan, out: Path, *, as_json: bool, quiet: bool) -> None:
 
 
 def _summary(manifest: Manifest, out: Path) -> dict[str, Any]:
-    keys = ("complete", "n", "kept", "candidates", "rejected", "requests", "tokens", "seconds")
+    keys = ["complete", "n", "kept", "candidates", "rejected", "languages"]
+    keys += ["requests", "tokens", "seconds"]
     stated = manifest.model_dump()
     files = {name: str(out / name) for name in manifest.files}
     return {"run": str(out), **{key: stated[key] for key in keys}, "files": files, "exit_code": 0}
@@ -288,7 +334,7 @@ def _connect(plan: Plan, display: Any, stack: ExitStack) -> Endpoint:
     from selfinstruct.pipeline import Endpoint
 
     if not plan.config.embedded:
-        return Endpoint(plan.config.base_url, os.environ.get("OPENAI_API_KEY", ""))
+        return Endpoint(plan.config.base_url, _api_key())
     from selfinstruct.providers.local import LocalServer
 
     display.notice("no endpoint given: using the embedded 135M model (it proves the road, no more)")
@@ -296,23 +342,29 @@ def _connect(plan: Plan, display: Any, stack: ExitStack) -> Endpoint:
     return Endpoint(server.base_url, server.api_key, server.concurrency)
 
 
-def _with_model(settings: Any, out: Path) -> Any:
-    """Fill in the model's name: the embedded one's, the run's own, or what the server has."""
+def _model(settings: Config, out: Path) -> str:
+    """The model's name: the one given, the embedded one's, the run's own, or the server's only."""
     if settings.model:
-        return settings
+        return settings.model
     if settings.embedded:
         from selfinstruct.providers.local import model_name
 
-        return settings.model_copy(update={"model": model_name()})
+        return model_name()
     from selfinstruct.history import History
-    from selfinstruct.journal import NAME
     from selfinstruct.providers.openai import only_model
 
-    if (out / NAME).exists() and (out / NAME).stat().st_size:
-        header = History.load(out).header
-        return settings.model_copy(update={"model": header["config"]["model"]})
-    name = only_model(settings.base_url, os.environ.get("OPENAI_API_KEY", ""))
-    return settings.model_copy(update={"model": name})
+    try:
+        return str(History.load(out).header["config"]["model"])
+    except UsageError:
+        return only_model(settings.base_url, _api_key())
+
+
+def _api_key() -> str:
+    """OPENAI_API_KEY, which must be what an HTTP header can carry. Its value is never shown."""
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError("OPENAI_API_KEY holds characters that no key has; set it again")
+    return key
 
 
 def _number_or_auto(text: str | None) -> int | str | None:

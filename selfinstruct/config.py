@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from selfinstruct import embedded
 from selfinstruct.errors import UsageError
@@ -23,35 +31,41 @@ FREE_FIELDS = frozenset(
 )
 
 
+_SAMPLING = ("temperature", "top_p", "max_tokens")
+_OWN_FIELDS = {"model", "prompt", "messages", "stream", "n", "stop", "seed", *_SAMPLING}
+
+
 class Config(BaseModel):
     """One run. Defaults are those of Stanford Alpaca where it has one.
 
-    n: kept rows wanted. timeout: seconds, the total deadline of one attempt. patience: seconds
-    without any success after which an endpoint is given up. max_barren: decided requests in a row
-    without a kept row after which the run is given up. tasks: tasks asked for in one request.
-    examples: seed tasks shown in it, each of at most example_chars characters.
-    extra_body: further fields of the request body, such as vLLM's top_k.
-    rouge_l: a candidate is rejected above this ROUGE-L F-measure.
+    n: kept rows wanted of each language; None (translate only): all that the source gives.
+    source: the run whose rows translate works on. timeout: seconds, the total deadline of one
+    attempt. patience: seconds without any success after which an endpoint is given up.
+    max_barren: decided requests in a row without a kept row after which the run is given up.
+    tasks: tasks asked for in one request, None for the language's own number. examples: seed tasks
+    shown in it, each of at most example_chars characters. extra_body: further fields of the
+    request body, such as vLLM's top_k. rouge_l: a candidate is rejected above this F-measure.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n: int = Field(ge=1, le=100_000_000)
+    n: int | None = Field(default=None, ge=1, le=100_000_000)
     recipe: str = "alpaca"
-    lang: str = "en"
+    lang: tuple[str, ...] = ("en",)
     base_url: str = ""
     model: str = ""
     api: Literal["auto", "completions", "chat"] = "auto"
     concurrency: int | Literal["auto"] = "auto"
     seed: int = 0
     seeds: str = ""
+    source: str = ""
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=3072, ge=1)
     extra_body: dict[str, JsonValue] = {}
     timeout: float = Field(default=600.0, gt=0)
     durability: Literal["group", "strict"] = "group"
-    tasks: int = Field(default=17, ge=1, le=200)
+    tasks: int | None = Field(default=None, ge=1, le=200)
     examples: int = Field(default=3, ge=1, le=50)
     example_chars: int = Field(default=2000, ge=40)
     rouge_l: float = Field(default=0.7, ge=0, le=1)
@@ -65,11 +79,45 @@ class Config(BaseModel):
             raise ValueError("must be 'auto' or 1 to 4096")
         return value
 
+    @field_validator("lang", mode="before")
+    @classmethod
+    def _lang(cls, value: object) -> object:
+        """One code or several; the order in which they are given means nothing."""
+        codes = [value] if isinstance(value, str) else value
+        if not (
+            isinstance(codes, list | tuple) and codes and all(isinstance(c, str) for c in codes)
+        ):
+            raise ValueError("must be a language code or a list of them")
+        return tuple(sorted(set(codes)))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        translate = self.recipe == "translate"
+        if self.n is None and not translate:
+            raise ValueError("--n: needed: how many rows to keep")
+        if translate and not self.source:
+            raise ValueError("--from is needed: the run directory whose rows are translated")
+        if self.source and not translate:
+            raise ValueError(f"--from is for --recipe translate, not for {self.recipe}")
+        if translate and (len(self.lang) > 1 or self.seeds):
+            raise ValueError("--recipe translate takes one --lang and no --seeds")
+        if self.seeds and len(self.lang) > 1:
+            raise ValueError("--seeds is one file of one language; give one --lang")
+        return self
+
     @field_validator("extra_body")
     @classmethod
     def _extra_body(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if taken := sorted(_OWN_FIELDS & value.keys()):
+            raise ValueError(f"must not hold {', '.join(taken)}: selfinstruct sends that itself")
         # NaN equals nothing: a run whose fingerprint holds it could never be gone on with.
         json.dumps(value, allow_nan=False)
+        return value
+
+    @field_validator("seeds", "source")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        value.encode()  # A name that is not UTF-8 could not be stored.
         return value
 
     @field_validator("base_url")
@@ -92,11 +140,11 @@ class Config(BaseModel):
 
     def generation(self) -> dict[str, Any]:
         """The fields that decide the data."""
-        return self.model_dump(exclude=set(FREE_FIELDS) | {"seeds"})
+        return self.model_dump(exclude=set(FREE_FIELDS) | {"seeds", "source"}, mode="json")
 
     def stored(self) -> dict[str, Any]:
         """The whole config as the journal and the manifest keep it: no secret in any URL."""
-        return {**self.model_dump(), "base_url": public_url(self.base_url)}
+        return {**self.model_dump(mode="json"), "base_url": public_url(self.base_url)}
 
 
 def public_url(url: str) -> str:
@@ -130,24 +178,30 @@ def make_config(
     given = {key: value for key, value in flags.items() if value is not None}
     merged = {**from_environment, **from_file, **given}
     if not merged.get("base_url"):
-        merged = {**embedded.profile(), **merged}
+        merged = {**embedded.profile(merged.get("lang")), **merged}
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
+        if not first["loc"]:
+            raise UsageError(str(first["msg"]).removeprefix("Value error, ")) from None
+        key = str(first["loc"][0])
         if key in given:
-            place = "--" + key.replace("_", "-")
+            place = _flag(key)
         elif key in from_file:
             place = f"{file_name}: {key}"
         elif key in from_environment:
             place = "OPENAI_BASE_URL"
         else:
-            place = "--" + key.replace("_", "-")
+            place = _flag(key)
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = f"unknown key; known: {', '.join(sorted(Config.model_fields))}"
         raise UsageError(f"{place}: {message[:1].lower()}{message[1:]}") from None
+
+
+def _flag(key: str) -> str:
+    return "--from" if key == "source" else "--" + key.replace("_", "-")
 
 
 def _read_toml(content: bytes, name: str) -> dict[str, Any]:
@@ -157,4 +211,7 @@ def _read_toml(content: bytes, name: str) -> dict[str, Any]:
         raise UsageError(f"{name}: not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name}: not TOML: {error}") from None
-    return {key.replace("-", "_"): value for key, value in table.items()}
+    fields = {key.replace("-", "_"): value for key, value in table.items()}
+    if "from" in fields:
+        fields["source"] = fields.pop("from")
+    return fields

@@ -27,10 +27,12 @@ _MEMORY = 0.99
 
 
 class Demand:
-    """`most` is the number of tasks that one request asks for; replies may teach more."""
+    """`most` is the number of tasks that one request asks for; replies may teach more. `limit` is
+    how many requests there can be, None for no end."""
 
-    def __init__(self, wanted: int, most: int) -> None:
+    def __init__(self, wanted: int, most: int, limit: int | None = None) -> None:
         self.wanted = wanted
+        self._limit = limit
         self.kept = 0
         self.decided = 0
         self.sent = 0
@@ -44,7 +46,8 @@ class Demand:
 
     @property
     def met(self) -> bool:
-        return self.kept >= self.wanted
+        """Enough rows, or nothing more to ask for."""
+        return self.kept >= self.wanted or self.decided == self._limit
 
     def reply_arrived(self, request: int, tasks: int) -> None:
         """The reply to `request` holds `tasks` tasks that may be kept."""
@@ -69,7 +72,8 @@ class Demand:
         if missing <= 0:
             return 0
         bound = math.floor(_OVERSHOOT * self._surely_needed(missing)) + _SPARE
-        return min(bound, self._probably_needed(missing))
+        total = min(bound, self._probably_needed(missing))
+        return total if self._limit is None else min(total, self._limit)
 
     def _surely_needed(self, missing: int) -> int:
         for request in range(self.decided, self.sent):

@@ -41,9 +41,17 @@ def summary_line(progress: Progress) -> str:
     """One log line."""
     p = progress
     return (
-        f"kept {p.kept}/{p.wanted}  yield {p.yield_share:.0%}  in flight {p.in_flight}  "
+        f"kept {_kept(p)}  yield {p.yield_share:.0%}  in flight {p.in_flight}  "
         f"{p.tokens_per_second:.0f} tokens/s  elapsed {span(p.elapsed)}  ETA {span(p.eta)}"
     )
+
+
+def _kept(progress: Progress) -> str:
+    """kept/wanted, language by language when there are several."""
+    if len(progress.languages) < 2:
+        return f"{progress.kept:,}/{progress.wanted:,}"
+    parts = progress.languages.items()
+    return ", ".join(f"{lang} {kept:,}/{wanted:,}" for lang, (kept, wanted) in parts)
 
 
 def reasons_line(progress: Progress) -> str:
@@ -110,7 +118,7 @@ class Display:
         progress = self._look()
         head = Table.grid(padding=(0, 2))
         head.add_row(
-            Text(f"{progress.kept:,}/{progress.wanted:,} rows", style="bold"),
+            Text(f"{_kept(progress)} rows", style="bold"),
             ProgressBar(total=progress.wanted, completed=progress.kept, width=30),
             Text(f"{span(progress.elapsed)} elapsed, ETA {span(progress.eta)}"),
         )

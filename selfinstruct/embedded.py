@@ -25,8 +25,14 @@ num ::= [0-9] [0-9]?
 """
 
 
-def profile() -> dict[str, Any]:
-    """Config values for the embedded model, in English, the one language it half speaks."""
+def profile(lang: object) -> dict[str, Any]:
+    """Config values for the embedded model; the grammar is for English, which it half speaks.
+
+    lang: as the user gave it, None when not.
+    """
+    values = {"tasks": 3, "max_tokens": 400, "top_p": 0.9, "example_chars": 500}
+    if lang not in (None, "en", ["en"], ("en",)):
+        return values
     english = get_language("en")
     grammar = (
         _GRAMMAR.strip()
@@ -35,10 +41,4 @@ def profile() -> dict[str, Any]:
         .replace("INPUT", english.input[0])
         .replace("OUTPUT", english.output[0])
     )
-    return {
-        "tasks": 3,
-        "max_tokens": 400,
-        "top_p": 0.9,
-        "example_chars": 500,
-        "extra_body": {"grammar": grammar},
-    }
+    return {**values, "extra_body": {"grammar": grammar}}

@@ -10,13 +10,16 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from selfinstruct.errors import DiskError
 from selfinstruct.formats import alpaca_row
+from selfinstruct.journal import sync_directory
+from selfinstruct.languages import get_language
 from selfinstruct.records import Record
 
 RECORDS = "records.jsonl"
@@ -25,8 +28,8 @@ MANIFEST = "manifest.json"
 
 
 def dataset_name(lang: str) -> str:
-    """The Alpaca-format file of one language."""
-    return f"alpaca.{lang}.jsonl"
+    """The file of one language's rows, the three Alpaca fields: alpaca.en.jsonl, belle.zh.jsonl."""
+    return f"{get_language(lang).dataset}.{lang}.jsonl"
 
 
 def line(row: Mapping[str, Any]) -> bytes:
@@ -50,6 +53,7 @@ def record_row(record: Record) -> dict[str, Any]:
         "example_ids": list(candidate.example_ids),
         "model": candidate.model,
         "nearest": {"id": nearest.id, "rouge_l": nearest.rouge_l} if nearest else None,
+        **({"source_id": candidate.source_id} if candidate.source_id else {}),
         **alpaca_row(candidate.task),
     }
 
@@ -81,23 +85,26 @@ def file_digest(path: Path) -> str:
 
 
 class Exports:
-    """The three row files of one run, open under temporary names until `publish`."""
+    """The row files of one run, open under temporary names until `publish`.
 
-    def __init__(self, directory: Path, lang: str) -> None:
+    Two languages are decided in whatever order their replies arrive, so each writes parts of its
+    own, which are joined in the order of the languages.
+    """
+
+    def __init__(self, directory: Path, langs: Sequence[str]) -> None:
         self._directory = directory
-        self._names = (dataset_name(lang), RECORDS, REJECTED)
-        self._files: dict[str, BinaryIO] = {}
-        self._digests: dict[str, Any] = {}
-        self._rows = dict.fromkeys(self._names, 0)
+        self._langs = langs
+        self._parts: dict[tuple[str, str], BinaryIO] = {}
+        self._rows: Counter[str] = Counter()
 
     def __enter__(self) -> Exports:
         try:
-            for name in self._names:
-                self._files[name] = self._temporary(name).open("wb")
-                self._digests[name] = hashlib.sha256()
+            for lang in self._langs:
+                for name in (dataset_name(lang), RECORDS, REJECTED):
+                    self._parts[name, lang] = self._part(name, lang).open("w+b")
         except OSError as error:
             self.__exit__(None, None, None)
-            raise _disk_error(self._directory, error) from error
+            raise disk_error(self._directory, error) from error
         return self
 
     def __exit__(
@@ -106,55 +113,86 @@ class Exports:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for name, file in self._files.items():
+        for (name, lang), file in self._parts.items():
             # A full disk makes close fail too; the write before it has said so.
             with contextlib.suppress(OSError):
                 file.close()
+            self._part(name, lang).unlink(missing_ok=True)
+        for name in {name for name, _lang in self._parts}:
             self._temporary(name).unlink(missing_ok=True)
 
     def add(self, record: Record) -> None:
         """Write a judged record where it belongs. Raises DiskError."""
         for name, data in rows_of(record):
             try:
-                self._files[name].write(data)
+                self._parts[name, record.lang].write(data)
             except OSError as error:
-                raise _disk_error(self._directory / name, error) from error
-            self._digests[name].update(data)
+                raise disk_error(self._directory / name, error) from error
             self._rows[name] += 1
 
-    def files(self) -> dict[str, dict[str, Any]]:
-        """Rows and SHA-256 of each file, as the manifest states them."""
-        return {
-            name: {"rows": self._rows[name], "sha256": self._digests[name].hexdigest()}
-            for name in self._names
-        }
+    def seal(self) -> dict[str, dict[str, Any]]:
+        """Join the parts, durably, under temporary names; rows and SHA-256 of each file. Last call
+        before `publish`: the parts are gone after it."""
+        files = {}
+        try:
+            for name in dict.fromkeys(name for name, _lang in self._parts):
+                digest = hashlib.sha256()
+                with self._temporary(name).open("wb") as whole:
+                    for lang in self._langs:
+                        if part := self._parts.get((name, lang)):
+                            part.seek(0)
+                            while chunk := part.read(1 << 20):
+                                whole.write(chunk)
+                                digest.update(chunk)
+                    whole.flush()
+                    os.fsync(whole.fileno())
+                files[name] = {"rows": self._rows[name], "sha256": digest.hexdigest()}
+            for (name, lang), part in self._parts.items():
+                part.close()
+                self._part(name, lang).unlink()
+        except OSError as error:
+            raise disk_error(self._directory, error) from error
+        return files
 
     def publish(self, manifest: Mapping[str, Any]) -> None:
-        """Flush, fsync and rename the files into place, the manifest last. Raises DiskError."""
+        """Rename the sealed files into place, the manifest last. Raises DiskError."""
         text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
         try:
-            for file in self._files.values():
-                file.flush()
-                os.fsync(file.fileno())
             with self._temporary(MANIFEST).open("wb") as file:
                 file.write(text.encode("utf-8", "backslashreplace"))
                 file.flush()
                 os.fsync(file.fileno())
-            for name in (*self._names, MANIFEST):
+            for name in (*manifest["files"], MANIFEST):
                 self._temporary(name).replace(self._directory / name)
-            descriptor = os.open(self._directory, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_directory(self._directory)
         except OSError as error:
-            raise _disk_error(self._directory, error) from error
+            raise disk_error(self._directory, error) from error
 
     def _temporary(self, name: str) -> Path:
         return self._directory / f".{name}.tmp"
 
+    def _part(self, name: str, lang: str) -> Path:
+        return self._directory / f".{name}.{lang}.tmp"
 
-def _disk_error(path: Path, error: OSError) -> DiskError:
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file durably and at once: temporary name, fsync, rename. Raises DiskError."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise disk_error(path, error) from error
+
+
+def disk_error(path: Path, error: OSError) -> DiskError:
+    """A write of a derived file that failed."""
     return DiskError(
         f"cannot write {path}: {error.strerror}",
         hint="the journal is safe; free some space, then run the same command again",

@@ -11,10 +11,10 @@ import asyncio
 import heapq
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -36,13 +36,14 @@ from selfinstruct.errors import (
 from selfinstruct.history import History, settle
 from selfinstruct.journal import Journal
 from selfinstruct.providers.openai import as_failure, explain, read_body
-from selfinstruct.records import Api, Prompt, Reply, prompt_digest
+from selfinstruct.records import Api, Prompt, Reply, Ticket, prompt_digest
 from selfinstruct.throttle import Throttle
 
 MAX_ATTEMPTS = 8
 MAX_MALFORMED = 3
 _FIRST_PATIENCE = 10.0
 _RATE_PATIENCE = 10
+_LONG_WAIT = 10.0
 _BACKOFF, _BACKOFF_CEILING = 0.5, 30.0
 _COMMIT_REPLIES, _COMMIT_SECONDS = 16, 0.05
 # Anthropic's and others' "overloaded", beside 503.
@@ -69,18 +70,33 @@ class Policy:
 
 
 @dataclass
+class Lane:
+    """One language's requests: their prompts, how many are wanted, which are next.
+
+    position: the first request that was not yielded yet. next: the first that was never sent.
+    """
+
+    lang: str
+    prompt: Callable[[int], Prompt]
+    demand: Demand
+    position: int = 0
+    next: int = 0
+
+
+@dataclass
 class _Try:
     """One request's attempts so far, by what they count against."""
 
-    request: int
+    request: Ticket
     number: int = 0
     counted: int = 0
     malformed: int = 0
+    began: float = 0.0
 
 
 @dataclass(order=True)
 class _Waiter:
-    request: int
+    request: Ticket
     turn: asyncio.Future[None] = field(compare=False)
 
 
@@ -90,32 +106,29 @@ class Generator:
     def __init__(
         self,
         *,
-        prompt: Callable[[int], Prompt],
+        lanes: Sequence[Lane],
         provider: Provider,
         journal: Journal,
         history: History,
-        demand: Demand,
         throttle: Throttle,
         policy: Policy,
         arrived: Callable[[Reply], None],
         notice: Callable[[str], None],
     ) -> None:
         """`arrived` hears of every reply once, in any order, before it is yielded in its turn."""
-        self._prompt = prompt
+        self._lanes = {lane.lang: lane for lane in lanes}
         self._provider = provider
         self._journal = journal
         self._history = history
-        self._demand = demand
         self._throttle = throttle
         self._policy = policy
         self._arrived = arrived
         self._notice = notice
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._on_the_wire: set[int] = set()
-        self._done: dict[int, Reply] = {}
+        self._tasks: dict[Ticket, asyncio.Task[None]] = {}
+        self._on_the_wire: set[Ticket] = set()
+        self._done: dict[Ticket, Reply] = {}
         self._waiting: list[_Waiter] = []
         self._changed = asyncio.Event()
-        self._next = 0
         self._wake_at = 0.0
         self._uncommitted = 0
         self._commit_now = asyncio.Event()
@@ -124,6 +137,7 @@ class Generator:
         self._abandoned = False
         self._failures_in_a_row = 0
         self._answered = False
+        self._failing_since = 0.0
         self._unproven: list[str] = []
         self.error: SelfInstructError | None = None
 
@@ -156,24 +170,31 @@ class Generator:
         return len(self._on_the_wire)
 
     async def replies(self) -> AsyncIterator[Reply]:
-        """Replies in request order, until the demand is met or the run is stopped (`error`)."""
-        request = 0
-        while not self._demand.met:
-            reply = self._take(request)
-            if reply is None:
+        """Replies, each language's in request order, until every demand is met or the run is
+        stopped (`error`)."""
+        while open_lanes := [lane for lane in self._lanes.values() if not lane.demand.met]:
+            moved = False
+            for lane in open_lanes:
+                ticket = Ticket(lane.position, lane.lang)
+                if isinstance(self.error, Interrupted) and ticket in self._history.settled:
+                    return
+                reply = self._take(ticket)
+                if reply is None:
+                    continue
+                moved = True
+                yield reply
+                lane.position += 1
+                # Replay first: what the journal holds may already be enough.
+                if Ticket(lane.position, lane.lang) not in self._history.settled:
+                    self._launch()
+                # Judging is plain computing: let the replies that wait on their sockets be read.
+                await asyncio.sleep(0)
+            if not moved:
                 if self._stopping and not self._tasks:
                     return
-                self._launch(request)
+                self._launch()
                 await self._changed.wait()
                 self._changed.clear()
-                continue
-            yield reply
-            request += 1
-            # Replay first: what the journal holds may already be enough.
-            if request not in self._history.settled:
-                self._launch(request)
-            # Judging is plain computing: let the replies that wait on their sockets be read.
-            await asyncio.sleep(0)
 
     async def drain(self) -> None:
         """Send nothing more and wait for what is on the wire: it is paid for."""
@@ -181,7 +202,7 @@ class Generator:
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
-    def _take(self, request: int) -> Reply | None:
+    def _take(self, request: Ticket) -> Reply | None:
         offset = self._history.settled.get(request)
         if offset is not None:
             reply = settle(self._journal.read(offset))
@@ -191,22 +212,32 @@ class Generator:
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────
 
-    def _launch(self, first_undecided: int) -> None:
-        """Start every request that the demand asks for and the throttle has room for."""
+    def _launch(self) -> None:
+        """Start every request that the demands ask for and the throttle has room for."""
         if self._stopping:
             return
         self._grant()
-        free = self._throttle.free(self._loop.time())
-        self._next = max(self._next, first_undecided)
-        may_send = self._demand.may_send() if free > 0 else 0
-        while free > 0 and self._next < may_send:
-            if self._next not in self._history.settled:
-                self._start(self._next)
-                free -= 1
-            self._next += 1
-        self._demand.sent = self._next
+        # A request that backs off keeps its place: a failing server must not be sent ever new ones.
+        resting = len(self._tasks) - len(self._on_the_wire)
+        free = self._throttle.free(self._loop.time()) - resting
+        if free <= 0:
+            return
+        hungry = {lane.lang: lane.demand.may_send() for lane in self._lanes.values()}
+        while free > 0 and hungry:
+            for lang, may_send in list(hungry.items()):
+                lane = self._lanes[lang]
+                lane.next = max(lane.next, lane.position)
+                if lane.next >= may_send:
+                    del hungry[lang]
+                elif free > 0:
+                    ticket = Ticket(lane.next, lang)
+                    if ticket not in self._history.settled:
+                        self._start(ticket)
+                        free -= 1
+                    lane.next += 1
+                    lane.demand.sent = lane.next
 
-    def _start(self, request: int) -> None:
+    def _start(self, request: Ticket) -> None:
         """Begin to buy, permit in hand, so that the next look at the throttle sees it."""
         self._throttle.started()
         self._on_the_wire.add(request)
@@ -215,13 +246,13 @@ class Generator:
         # A callback, since a task that is cancelled before its first step runs no `finally`.
         task.add_done_callback(lambda _task: self._ended(request))
 
-    def _ended(self, request: int) -> None:
+    def _ended(self, request: Ticket) -> None:
         del self._tasks[request]
         if request in self._on_the_wire:
             self._leave(request)
         self._changed.set()
 
-    async def _buy(self, request: int) -> None:
+    async def _buy(self, request: Ticket) -> None:
         """Settle one request: the task boundary, where every error becomes the run's state."""
         try:
             self._done[request] = reply = await self._settle(request)
@@ -233,8 +264,8 @@ class Generator:
         except Exception as error:  # noqa: BLE001 - a bug here must end the run, not one task
             self._fail(SelfInstructError(f"internal error: {type(error).__name__}: {error}"))
 
-    async def _settle(self, request: int) -> Reply:
-        attempts = _Try(request)
+    async def _settle(self, request: Ticket) -> Reply:
+        attempts = _Try(request, began=self._loop.time())
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: self._again(error, attempts)),
             wait=self._pause,
@@ -253,8 +284,8 @@ class Generator:
             return self._settle_without(request, reason, str(error))
         return reply
 
-    def _settle_without(self, request: int, reason: str, message: str) -> Reply:
-        fact = {"type": "outcome", "k": request, "reason": reason, "message": message}
+    def _settle_without(self, request: Ticket, reason: str, message: str) -> Reply:
+        fact = {"type": "outcome", **request._asdict(), "reason": reason, "message": message}
         self._append(fact)
         return settle(fact)
 
@@ -263,8 +294,8 @@ class Generator:
         request = attempts.request
         await self._enter(request)
         attempts.number += 1
-        where = {"k": request, "attempt": attempts.number}
-        prompt = self._prompt(request)
+        where = {**request._asdict(), "attempt": attempts.number}
+        prompt = self._lanes[request.lang].prompt(request.k)
         try:
             self._append({"type": "intent", **where, "prompt": prompt_digest(prompt)})
             self._history.bought.sent += 1
@@ -286,7 +317,7 @@ class Generator:
             await self._commit()
         return reply
 
-    def _read(self, request: int, api: Api, body: bytes) -> Reply:
+    def _read(self, request: Ticket, api: Api, body: bytes) -> Reply:
         bought = self._history.bought
         try:
             reply = read_body(request, api, body)
@@ -304,7 +335,7 @@ class Generator:
 
     # ── permits ──────────────────────────────────────────────────────────────────────────────
 
-    async def _enter(self, request: int) -> None:
+    async def _enter(self, request: Ticket) -> None:
         """Wait for a permit; lower request indices go first, since the order waits for them."""
         if self._stopping:
             raise asyncio.CancelledError
@@ -318,8 +349,10 @@ class Generator:
         except asyncio.CancelledError:
             waiter.turn.cancel()
             raise
+        if self._stopping:
+            raise asyncio.CancelledError
 
-    def _leave(self, request: int) -> None:
+    def _leave(self, request: Ticket) -> None:
         self._throttle.ended()
         self._on_the_wire.discard(request)
         self._grant()
@@ -347,7 +380,7 @@ class Generator:
 
     # ── failure ──────────────────────────────────────────────────────────────────────────────
 
-    def _count_failure(self, error: RequestFailed, attempts: _Try, where: dict[str, int]) -> None:
+    def _count_failure(self, error: RequestFailed, attempts: _Try, where: dict[str, Any]) -> None:
         self._append({"type": "failure", **where, **as_failure(error)})
         self._history.bought.failed += 1
         if isinstance(error, Outcome):
@@ -359,6 +392,8 @@ class Generator:
             return
         if isinstance(error, RateLimited) or error.status in _OVERLOADED:
             self._throttle.refused(self._loop.time(), error.retry_after)
+            if (error.retry_after or 0) >= _LONG_WAIT:
+                self._notice(f"HTTP {error.status}: waiting {error.retry_after:.0f} s as it asks")
         else:
             self._throttle.faltered()
         attempts.counted += not isinstance(error, RateLimited)
@@ -368,12 +403,18 @@ class Generator:
 
     def _check_breaker(self, error: RequestFailed) -> None:
         """Give the endpoint up when nothing at all has succeeded for the patience allowed."""
+        now = self._loop.time()
         patience = self._policy.patience
-        if not self._answered:
+        if isinstance(error, TransportFailed) and not self._answered:
             patience = min(patience, _FIRST_PATIENCE)
         if isinstance(error, RateLimited):
             patience *= _RATE_PATIENCE
-        silent = self._loop.time() - self._last_success
+        if self._failures_in_a_row == 1:
+            self._failing_since = now
+        if error.retry_after:
+            # Time that the server told us to wait is not silence.
+            self._failing_since = max(self._failing_since, now + error.retry_after - patience)
+        silent = now - self._failing_since
         if silent >= patience and self._failures_in_a_row > 1:
             raise GaveUp(
                 f"{self._provider.base_url}: no answer for {silent:.0f} s, "
@@ -385,7 +426,12 @@ class Generator:
         """tenacity's one predicate: only our own errors, only while it can help."""
         if self._stopping or not isinstance(error, RequestFailed) or not error.retryable:
             return False
-        return attempts.counted < MAX_ATTEMPTS and attempts.malformed < MAX_MALFORMED
+        if attempts.malformed >= MAX_MALFORMED:
+            return False
+        # While nothing at all succeeds it is the endpoint that fails, not this request: the breaker
+        # ends that, and the request stays to be sent another day.
+        alone = self._last_success > attempts.began
+        return attempts.counted < MAX_ATTEMPTS or not alone
 
     def _pause(self, state: RetryCallState) -> float:
         """Seconds before the next attempt: exponential with full jitter, at least Retry-After."""
@@ -393,7 +439,7 @@ class Generator:
         if isinstance(error, Adaptable):
             return 0.0
         attempts: _Try = state.args[0]
-        ceiling = min(_BACKOFF_CEILING, _BACKOFF * 2 ** max(0, attempts.counted - 1))
+        ceiling = min(_BACKOFF_CEILING, _BACKOFF * 2 ** min(10, attempts.number - 1))
         # Jitter parts the herd; it never touches the data, so the global RNG serves.
         jitter = random.uniform(ceiling / 2, ceiling)
         if isinstance(error, RateLimited | ServerFailed):
@@ -414,15 +460,15 @@ class Generator:
         self._changed.set()
 
     def _on_signal(self, number: signal.Signals) -> None:
-        if self._stopping and (self.error is not None or self._demand.met):
+        met = all(lane.demand.met for lane in self._lanes.values())
+        if self._stopping and (self.error is not None or met):
             self._abandoned = True
             self._notice("leaving now; replies still on their way are lost")
         else:
             waiting = self.in_flight
             name = signal.Signals(number).name
-            self._notice(
-                f"{name}: waiting for {waiting} paid replies; press Ctrl-C again to leave them"
-            )
+            if waiting:
+                self._notice(f"{name}: waiting for {waiting} paid replies; once more leaves them")
             error = Interrupted(
                 f"interrupted by {name}; the same command goes on from here", signal_number=number
             )

@@ -14,7 +14,7 @@ from typing import Any
 from selfinstruct.errors import JournalDamaged, Malformed, UsageError
 from selfinstruct.journal import NAME, VERSION, Fact, body_of, read_facts
 from selfinstruct.providers.openai import read_body
-from selfinstruct.records import Reply
+from selfinstruct.records import Reply, Ticket
 
 
 @dataclass
@@ -47,11 +47,11 @@ class History:
 
     header: Fact = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
-    settled: dict[int, int] = field(default_factory=dict)
-    prompts: dict[int, str] = field(default_factory=dict)
-    target: int = 0
+    settled: dict[Ticket, int] = field(default_factory=dict)
+    prompts: dict[Ticket, str] = field(default_factory=dict)
+    target: int | None = 0
     bought: Bought = field(default_factory=Bought)
-    _outcomes: set[int] = field(default_factory=set)
+    _outcomes: set[Ticket] = field(default_factory=set)
 
     @classmethod
     def of(cls, facts: Iterable[tuple[int, Fact]]) -> History:
@@ -81,14 +81,14 @@ class History:
         kind = fact.get("type")
         if kind == "intent":
             self.bought.sent += 1
-            self.prompts[fact["k"]] = fact["prompt"]
+            self.prompts[ticket(fact)] = fact["prompt"]
         elif kind == "reply":
             self._add_reply(offset, fact)
         elif kind == "outcome":
             # A readable reply, bought before or after, counts for more.
-            if fact["k"] not in self.settled:
-                self.settled[fact["k"]] = offset
-                self._outcomes.add(fact["k"])
+            if ticket(fact) not in self.settled:
+                self.settled[ticket(fact)] = offset
+                self._outcomes.add(ticket(fact))
         elif kind == "failure":
             self.bought.failed += 1
         elif kind == "target":
@@ -99,7 +99,7 @@ class History:
             self.bought.seconds += fact["seconds"]
 
     def _add_reply(self, offset: int, fact: Fact) -> None:
-        request = fact["k"]
+        request = ticket(fact)
         try:
             reply = settle(fact)
         except Malformed:
@@ -111,18 +111,29 @@ class History:
             self._outcomes.discard(request)
 
 
+def ticket(fact: Fact) -> Ticket:
+    """The request that a fact speaks of."""
+    return Ticket(fact["k"], fact["lang"])
+
+
 def settle(fact: Fact) -> Reply:
     """The Reply in a `reply` or `outcome` fact. Raises Malformed for a reply that is not one."""
     if fact["type"] == "outcome":
-        return Reply(request=fact["k"], text="", outcome=fact["reason"])
-    return read_body(fact["k"], fact["api"], body_of(fact))
+        k, lang = ticket(fact)
+        return Reply(request=k, lang=lang, text="", outcome=fact["reason"])
+    return read_body(ticket(fact), fact["api"], body_of(fact))
 
 
 def header_fact(
-    *, fingerprint: dict[str, Any], config: dict[str, Any], seeds: bytes, template: bytes, at: float
+    *,
+    fingerprint: dict[str, Any],
+    config: dict[str, Any],
+    seeds: dict[str, str],
+    templates: dict[str, str],
+    at: float,
 ) -> Fact:
-    """The first fact of a journal. Seeds and template are kept whole, so that a run directory
-    needs nothing else to be resumed or verified. `at` is Unix time in seconds."""
+    """The first fact of a journal. Seeds and templates, by language, are kept whole, so that a run
+    directory needs nothing else to be resumed or verified. `at` is Unix time in seconds."""
     return {
         "type": "run",
         "version": VERSION,
@@ -130,5 +141,5 @@ def header_fact(
         "fingerprint": fingerprint,
         "config": config,
         "seeds": seeds,
-        "template": template,
+        "templates": templates,
     }

@@ -107,7 +107,7 @@ class Journal:
         self._sequence = 0
         self._size = 0
         self._synced = 0
-        self._broken = False
+        self._broken = ""
         self.set_aside = 0
 
     def __enter__(self) -> Journal:
@@ -117,7 +117,7 @@ class Journal:
             existed = self.path.exists()
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             if not existed:
-                _sync_directory(self.path.parent)
+                sync_directory(self.path.parent)
         except OSError as error:
             self.close()
             raise _cannot_open(self.path.parent, error) from error
@@ -135,7 +135,7 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self._synced < self._size and not isinstance(error, DiskError):
+            if self.unsynced and not self._broken and not isinstance(error, DiskError):
                 self.sync()
         finally:
             self.close()
@@ -213,10 +213,18 @@ class Journal:
         """The fact that starts at `offset`."""
         return read_fact(self.path, offset)
 
+    def restart(self) -> None:
+        """Empty a journal that holds nothing bought. Raises DiskError."""
+        try:
+            os.ftruncate(self._file, 0)
+        except OSError as error:
+            raise _disk_error(self.path, error) from error
+        self._sequence = self._size = self._synced = 0
+
     def append(self, fact: Mapping[str, Any]) -> int:
         """Write one fact, whole or not at all; returns its offset. Raises DiskError."""
         if self._broken:
-            raise DiskError(f"cannot write {self.path}: an earlier write was left unfinished")
+            raise DiskError(f"cannot write {self.path}: {self._broken}")
         line = encode(self._sequence, fact)
         offset = self._size
         written = 0
@@ -228,23 +236,28 @@ class Journal:
             try:
                 os.ftruncate(self._file, offset)
             except OSError:
-                self._broken = True
+                self._broken = "an earlier write was left unfinished"
             raise _disk_error(self.path, error) from error
         self._sequence += 1
         self._size += len(line)
         return offset
 
     def sync(self) -> None:
-        """fsync what was appended. Raises DiskError, and then must not be tried again."""
+        """fsync what was appended. Raises DiskError, and from then on always: after a failed fsync
+        the kernel may have dropped the pages, so a later success would mean nothing."""
+        if self._broken:
+            raise DiskError(f"cannot write {self.path}: {self._broken}")
         size = self._size
         try:
             os.fsync(self._file)
         except OSError as error:
+            self._broken = "an earlier fsync failed"
             raise _disk_error(self.path, error) from error
         self._synced = max(self._synced, size)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """fsync a directory, so that names made or replaced in it survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,7 +7,8 @@ order give the same verdicts. Knows no network, file or clock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from selfinstruct.dedup import NoveltyPool
 from selfinstruct.filters import FILTERS, apply_filters
@@ -19,8 +20,16 @@ class Judge:
     """Judges with the language's filters and a novelty pool that starts with the seeds."""
 
     def __init__(
-        self, language: Language, seeds: Sequence[Seed], *, recipe: str, rouge_l: float
+        self,
+        language: Language,
+        seeds: Sequence[Seed],
+        *,
+        recipe: str,
+        rouge_l: float,
+        skip: Set[str] = frozenset(),
     ) -> None:
+        """skip: names of filters that are not asked."""
+        self._skip = skip
         self._language = language
         self._recipe = recipe
         self._pool = NoveltyPool(language.tokenize, rouge_l)
@@ -34,7 +43,9 @@ class Judge:
         return self.kept + self.rejected.total()
 
     def judge(self, candidate: Candidate) -> Record:
-        """The candidate with its verdict; a kept one joins the pool."""
+        """The candidate, tidied, with its verdict; a kept one joins the pool."""
+        if not candidate.defect:
+            candidate = replace(candidate, task=self._language.tidy(candidate.task))
         id = f"{self._language.code}-{candidate.request:06d}-{candidate.position:02d}"
         verdict = self._verdict(candidate)
         if verdict.kept:
@@ -47,7 +58,7 @@ class Judge:
     def _verdict(self, candidate: Candidate) -> Verdict:
         if candidate.defect:
             return Verdict(candidate.defect, candidate.detail)
-        objection = apply_filters(candidate.task, self._language)
+        objection = apply_filters(candidate.task, self._language, self._skip)
         if objection is not None:
             return objection
         nearest = self._pool.nearest(candidate.task.instruction)
@@ -56,6 +67,7 @@ class Judge:
         return Verdict(neighbour=nearest)
 
 
-def judging_facts(rouge_l: float) -> dict[str, object]:
+def judging_facts(rouge_l: float, languages: Sequence[Language]) -> dict[str, object]:
     """What of the judging decides the data, for the fingerprint."""
-    return {"filters": list(FILTERS), "rouge_l": rouge_l}
+    checks = {language.code: list(language.checks) for language in languages}
+    return {"filters": list(FILTERS), "checks": checks, "rouge_l": rouge_l}

@@ -19,18 +19,20 @@ class Manifest(BaseModel):
 
     requests: decided (judged), paid (200s received), sent and failed (attempts). tokens: the
     provider's own counts over every paid reply. seconds: time spent generating, all processes.
-    files: rows and SHA-256 by name. journal_bytes: size of the journal when this was written.
+    languages: kept, candidates and requests of each. files: rows and SHA-256 by name.
+    journal_bytes: size of the journal when this was written.
     """
 
     model_config = ConfigDict(frozen=True)
 
     manifest_version: int = 1
     complete: bool
-    n: int
+    n: int | None
     kept: int
     candidates: int
     rejected: dict[str, int]
     unusable_replies: dict[str, int]
+    languages: dict[str, dict[str, int]]
     requests: dict[str, int]
     tokens: dict[str, int]
     seconds: float

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,16 +20,28 @@ import selfinstruct
 from selfinstruct.demand import Demand
 from selfinstruct.desk import Desk
 from selfinstruct.errors import DiskError, GaveUp, UsageError
-from selfinstruct.exports import Exports, file_digest
-from selfinstruct.generator import Generator, Policy
+from selfinstruct.exports import (
+    MANIFEST,
+    RECORDS,
+    REJECTED,
+    Exports,
+    dataset_name,
+    file_digest,
+    write_whole,
+)
+from selfinstruct.generator import Generator, Lane, Policy
 from selfinstruct.history import History, header_fact
+from selfinstruct.journal import NAME as JOURNAL
 from selfinstruct.journal import Journal
 from selfinstruct.manifest import Manifest, read_manifest
-from selfinstruct.plan import Plan
+from selfinstruct.plan import SOURCE, Plan
 from selfinstruct.progress import Progress
 from selfinstruct.providers.openai import Dialect, OpenAIProvider
-from selfinstruct.records import Reply
+from selfinstruct.records import Reply, Ticket
 from selfinstruct.throttle import Throttle
+
+# Requests that no answer came to: the generator's breaker watches over those.
+_NO_ANSWER = ("exhausted", "malformed")
 
 
 @dataclass(frozen=True)
@@ -53,16 +66,17 @@ class Watcher(Protocol):
 async def generate(
     plan: Plan, directory: Path, connect: Callable[[ExitStack], Endpoint], watcher: Watcher
 ) -> Manifest:
-    """Make the run in `directory` hold exactly plan.config.n kept rows.
+    """Make the run in `directory` hold exactly plan.config.n kept rows of each language.
 
     `connect` is called only when something may have to be bought; what it enters on the stack
     (the embedded model's server) lives as long as the run. Raises SelfInstructError; a directory
     that holds part of a run can always be gone on with.
     """
     config = plan.config
+    refuse_foreign_files(directory, config.lang)
     finished = finished_manifest(plan, directory)
     if finished is not None:
-        watcher.notice(f"{directory} already holds the {config.n} rows asked for")
+        watcher.notice(f"{directory} already holds the {finished.kept} rows asked for")
         return finished
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(directory))
@@ -82,14 +96,24 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
             f"{journal.path}: {journal.set_aside} bytes that a crash left half-written "
             "were moved to journal.tail"
         )
+    history = History.of(journal.facts())
+    if (
+        history.header
+        and not history.bought.paid
+        and plan.fingerprint() != history.header["fingerprint"]
+    ):
+        journal.restart()  # Nothing was bought: a wrong --model must not hold the directory.
     if journal.empty:
-        _ = plan.recipe  # Seeds and template are read before anything is written or bought.
+        for track in plan.tracks:
+            _ = track.recipe  # Seeds and template are read before anything is written or bought.
+        if plan.source_bytes:
+            write_whole(directory / SOURCE, plan.source_bytes)
         journal.append(
             header_fact(
                 fingerprint=plan.fingerprint(),
                 config=config.stored(),
-                seeds=plan.seed_bytes,
-                template=plan.template_bytes,
+                seeds={track.lang: track.seed_bytes.decode() for track in plan.tracks},
+                templates={track.lang: track.template_bytes.decode() for track in plan.tracks},
                 at=time.time(),
             )
         )
@@ -99,8 +123,20 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
     if history.target != config.n:
         journal.append({"type": "target", "n": config.n})
     if history.settled:
-        watcher.notice(f"going on: {len(history.settled)} requests are already paid for")
+        watcher.notice(f"going on: {history.bought.paid} replies are already paid for")
     return history
+
+
+def refuse_foreign_files(directory: Path, langs: Sequence[str]) -> None:
+    """Raises UsageError when the directory has row files but no journal that they come from."""
+    if (directory / JOURNAL).exists():
+        return
+    for name in (*map(dataset_name, langs), RECORDS, REJECTED, MANIFEST):
+        if (directory / name).exists():
+            raise UsageError(
+                f"{directory / name} is there, but no {JOURNAL} that it comes from",
+                hint="nothing is overwritten; use another --out",
+            )
 
 
 def finished_manifest(plan: Plan, directory: Path) -> Manifest | None:
@@ -109,13 +145,12 @@ def finished_manifest(plan: Plan, directory: Path) -> Manifest | None:
     if manifest is None or not manifest.complete:
         return None
     plan.check({"fingerprint": manifest.fingerprint}, directory)
-    if manifest.n > plan.config.n:
+    if manifest.n and plan.config.n and manifest.n > plan.config.n:
         raise UsageError(
             f"{directory} already holds {manifest.n} rows, more than the {plan.config.n} asked for",
             hint="use another --out, or take the first rows of its files",
         )
-    journal = directory / "journal.jsonl"
-    untouched = journal.exists() and journal.stat().st_size == manifest.journal_bytes
+    untouched = (directory / JOURNAL).stat().st_size == manifest.journal_bytes
     whole = untouched and all(
         file_digest(directory / name) == stated["sha256"] for name, stated in manifest.files.items()
     )
@@ -123,20 +158,37 @@ def finished_manifest(plan: Plan, directory: Path) -> Manifest | None:
 
 
 def make_manifest(
-    plan: Plan, history: History, desk: Desk, files: dict[str, dict[str, Any]], journal_bytes: int
+    plan: Plan,
+    history: History,
+    desks: Sequence[Desk],
+    files: dict[str, dict[str, Any]],
+    journal_bytes: int,
 ) -> Manifest:
-    """The manifest of what the desk has decided."""
-    bought, judge = history.bought, desk.judge
+    """The manifest of what the desks have decided."""
+    bought = history.bought
+    rejected: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    for desk in desks:
+        rejected += desk.judge.rejected
+        outcomes += desk.outcomes
     started = datetime.fromtimestamp(history.header["at"], tz=UTC)
     return Manifest(
-        complete=judge.kept >= plan.config.n,
+        complete=all(_complete(desk) for desk in desks),
         n=plan.config.n,
-        kept=judge.kept,
-        candidates=judge.candidates,
-        rejected=dict(sorted(judge.rejected.items())),
-        unusable_replies=dict(sorted(desk.outcomes.items())),
+        kept=sum(desk.judge.kept for desk in desks),
+        candidates=sum(desk.judge.candidates for desk in desks),
+        rejected=dict(sorted(rejected.items())),
+        unusable_replies=dict(sorted(outcomes.items())),
+        languages={
+            desk.track.lang: {
+                "kept": desk.judge.kept,
+                "candidates": desk.judge.candidates,
+                "requests": desk.requests,
+            }
+            for desk in desks
+        },
         requests={
-            "decided": desk.requests,
+            "decided": sum(desk.requests for desk in desks),
             "paid": bought.paid,
             "sent": bought.sent,
             "failed": bought.failed,
@@ -153,6 +205,11 @@ def make_manifest(
             "python": platform.python_version(),
         },
     )
+
+
+def _complete(desk: Desk) -> bool:
+    """As many rows as asked for; without a number, all that the source gives."""
+    return desk.full or (desk.track.config.n is None and desk.done)
 
 
 class _Run:
@@ -173,11 +230,19 @@ class _Run:
         self._exports = exports
         self._endpoint = endpoint
         self._watcher = watcher
-        self._desk = Desk(plan)
-        self._demand = Demand(plan.config.n, plan.config.tasks)
+        self._desks = {track.lang: Desk(track) for track in plan.tracks}
+        self._lanes = {
+            track.lang: Lane(
+                track.lang,
+                track.prompt,
+                Demand(track.wanted, track.tasks, track.recipe.requests),
+            )
+            for track in plan.tracks
+        }
         self._begun = time.monotonic()
         self._tokens_before = history.bought.completion_tokens
         self._kept_before = 0
+        self._barren: Counter[str] = Counter()
         self._generator: Generator | None = None
 
     async def buy(self) -> None:
@@ -189,36 +254,54 @@ class _Run:
             async for reply in generator.replies():
                 self._decide(reply)
                 self._watcher.decided()
-                if barren := self._barren():
+                if barren := self._gives_nothing(self._desks[reply.lang]):
                     break
-        error = barren or generator.error
-        if error is not None and not self._demand.met:
-            if not isinstance(error, DiskError):
-                self.publish()
+        error = barren or generator.error or self._source_too_small()
+        if isinstance(error, DiskError):
+            raise error
+        if error is not None and not all(_complete(desk) for desk in self._desks.values()):
+            self.publish()
             raise error
 
     def _arrived(self, reply: Reply) -> None:
-        self._demand.reply_arrived(reply.request, self._desk.look(reply))
+        tasks = self._desks[reply.lang].look(reply)
+        self._lanes[reply.lang].demand.reply_arrived(reply.request, tasks)
 
     def _decide(self, reply: Reply) -> None:
-        judge = self._desk.judge
-        before = judge.kept
-        for record in self._desk.decide(reply):
+        desk = self._desks[reply.lang]
+        before = desk.judge.kept
+        for record in desk.decide(reply):
             self._exports.add(record)
-        self._demand.reply_decided(judge.kept - before)
-        if reply.request in self._history.settled:
-            self._kept_before = judge.kept
+        kept = desk.judge.kept - before
+        self._lanes[reply.lang].demand.reply_decided(kept)
+        if Ticket(reply.request, reply.lang) in self._history.settled:
+            self._kept_before += kept
+        elif kept:
+            self._barren[reply.lang] = 0
+        elif reply.outcome not in _NO_ANSWER:
+            self._barren[reply.lang] += 1
 
-    def _barren(self) -> GaveUp | None:
-        """The reason to stop paying for replies that give nothing."""
-        desk = self._desk
-        if desk.barren < self._plan.config.max_barren:
+    def _gives_nothing(self, desk: Desk) -> GaveUp | None:
+        """The reason to stop paying for replies that give nothing. Replayed ones do not count:
+        the same command must be able to go on."""
+        barren = self._barren[desk.track.lang]
+        if desk.full or barren < self._plan.config.max_barren:
             return None
         return GaveUp(
-            f"the last {desk.barren} replies gave no new row; most common reason so far: "
+            f"the last {barren} replies gave no new row; most common reason so far: "
             f"{desk.most_common_reason}",
             hint="look at rejected.jsonl; max_barren in a --config file allows more",
         )
+
+    def _source_too_small(self) -> GaveUp | None:
+        for desk in self._desks.values():
+            if desk.done and not desk.full:
+                return GaveUp(
+                    f"all {desk.requests} rows of the source are decided and {desk.judge.kept} "
+                    f"kept; {desk.track.wanted} were asked for",
+                    hint="leave --n out to take all that the source gives",
+                )
+        return None
 
     def publish(self) -> Manifest:
         """Write the derived files for what is decided so far."""
@@ -226,9 +309,9 @@ class _Run:
         self._history.bought.seconds += seconds
         self._journal.append({"type": "session", "seconds": seconds})
         self._journal.sync()
-        manifest = make_manifest(
-            self._plan, self._history, self._desk, self._exports.files(), self._journal.size
-        )
+        desks = list(self._desks.values())
+        files = self._exports.seal()
+        manifest = make_manifest(self._plan, self._history, desks, files, self._journal.size)
         self._exports.publish(manifest.model_dump())
         return manifest
 
@@ -256,11 +339,10 @@ class _Run:
         config = self._plan.config
         fixed = config.concurrency if isinstance(config.concurrency, int) else None
         return Generator(
-            prompt=self._plan.prompt,
+            lanes=list(self._lanes.values()),
             provider=provider,
             journal=self._journal,
             history=self._history,
-            demand=self._demand,
             throttle=Throttle(fixed=fixed or self._endpoint.concurrency),
             policy=Policy(config.timeout, config.patience, config.durability == "strict"),
             arrived=self._arrived,
@@ -269,18 +351,27 @@ class _Run:
 
     def progress(self) -> Progress:
         """This moment's numbers."""
-        bought, judge = self._history.bought, self._desk.judge
+        bought = self._history.bought
+        judges = {lang: desk.judge for lang, desk in self._desks.items()}
+        rejected: Counter[str] = Counter()
+        for judge in judges.values():
+            rejected += judge.rejected
+        kept = sum(judge.kept for judge in judges.values())
         return Progress(
-            kept=judge.kept,
-            wanted=self._demand.wanted,
-            candidates=judge.candidates,
-            rejected=judge.rejected.copy(),
-            requests=self._demand.decided,
+            kept=kept,
+            wanted=sum(lane.demand.wanted for lane in self._lanes.values()),
+            candidates=sum(judge.candidates for judge in judges.values()),
+            rejected=rejected,
+            languages={
+                lang: (judge.kept, self._lanes[lang].demand.wanted)
+                for lang, judge in judges.items()
+            },
+            requests=sum(lane.demand.decided for lane in self._lanes.values()),
             in_flight=self._generator.in_flight if self._generator else 0,
             prompt_tokens=bought.prompt_tokens,
             completion_tokens=bought.completion_tokens,
             session_tokens=bought.completion_tokens - self._tokens_before,
-            fresh=judge.kept - self._kept_before,
+            fresh=kept - self._kept_before,
             elapsed=time.monotonic() - self._begun,
             model=self._plan.config.model,
         )

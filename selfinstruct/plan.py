@@ -1,14 +1,15 @@
 """Everything that decides the data of a run, in one place: the config and the bytes it names.
 
 Enters: a Config (and the files it names) or a journal's header. Leaves: a Plan with its
-fingerprint, which makes prompts, candidates and verdicts. Knows no network.
+fingerprint, and a Track for each language, which makes prompts and judges. Knows no network.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,74 +18,156 @@ from pydantic import ValidationError
 
 from selfinstruct.assets import asset_path
 from selfinstruct.config import Config
-from selfinstruct.errors import RunMismatch, UsageError
+from selfinstruct.errors import JournalDamaged, RunMismatch, UsageError
 from selfinstruct.judge import Judge, judging_facts
 from selfinstruct.languages import Language, get_language
 from selfinstruct.prompts import load_template
-from selfinstruct.recipes import Recipe, get_recipe
-from selfinstruct.records import Prompt, Seed
+from selfinstruct.recipes import Ingredients, Recipe, get_recipe
+from selfinstruct.records import Prompt, Seed, SourceRow, Task
 from selfinstruct.sampler import request_rng
 from selfinstruct.seeds import load_seeds
 
+SOURCE = "source.jsonl"
+# Near-duplicates of the source's language are gone; translations are told apart by exact text only.
+_TRANSLATED_ROUGE_L = 0.99
+
 
 @dataclass(frozen=True)
-class Plan:
-    """A run's config with the bytes of its seeds and its prompt template."""
+class Track:
+    """One language of a run, with the bytes of its seeds, its prompt template and its source."""
 
     config: Config
+    lang: str
     seed_bytes: bytes
     template_bytes: bytes
-
-    @classmethod
-    def of(cls, config: Config) -> Plan:
-        """Read the files that the config names. Raises UsageError."""
-        language = get_language(config.lang)
-        get_recipe(config.recipe)
-        seeds = (
-            Path(config.seeds) if config.seeds else asset_path("seeds", f"{language.code}.jsonl")
-        )
-        template = asset_path("prompts", config.recipe, f"{language.code}.txt")
-        return cls(config, _read(seeds), _read(template))
-
-    @classmethod
-    def from_header(cls, header: Mapping[str, Any], overrides: Mapping[str, Any]) -> Plan:
-        """The plan that a journal's header holds. Raises UsageError."""
-        try:
-            config = Config.model_validate({**header["config"], **overrides})
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        return cls(config, header["seeds"].encode(), header["template"].encode())
+    source_bytes: bytes = b""
 
     @cached_property
     def language(self) -> Language:
-        return get_language(self.config.lang)
+        return get_language(self.lang)
 
     @cached_property
     def seeds(self) -> tuple[Seed, ...]:
-        return load_seeds(self.seed_bytes, self.config.seeds or f"seeds/{self.config.lang}.jsonl")
+        if not self.seed_bytes:
+            return ()
+        name = self.config.seeds or f"seeds/{self.language.assets}.jsonl"
+        return load_seeds(self.seed_bytes, name)
+
+    @cached_property
+    def source(self) -> tuple[SourceRow, ...]:
+        rows = map(json.loads, self.source_bytes.split(b"\n")[:-1])
+        return tuple(
+            SourceRow(row["id"], Task(row["instruction"], row["input"], row["output"]))
+            for row in rows
+        )
 
     @cached_property
     def recipe(self) -> Recipe:
         config = self.config
         recipe = get_recipe(config.recipe)
-        name = f"prompts/{config.recipe}/{config.lang}.txt"
+        name = f"prompts/{config.recipe}/{self.language.assets}.txt"
         return recipe(
+            Ingredients(
+                language=self.language,
+                seeds=self.seeds,
+                template=load_template(self.template_bytes, name, recipe.placeholders),
+                tasks=self.tasks,
+                examples=config.examples,
+                example_chars=config.example_chars,
+                source=self.source,
+            )
+        )
+
+    @property
+    def tasks(self) -> int:
+        """Tasks asked for in one request."""
+        return 1 if self.source_bytes else self.config.tasks or self.language.tasks
+
+    @property
+    def wanted(self) -> int:
+        """Rows to keep."""
+        return self.config.n or len(self.source)
+
+    def prompt(self, request: int) -> Prompt:
+        """The prompt of one request: the same whenever and wherever it is asked for."""
+        return self.recipe.prompt(request, request_rng(self.config.seed, self.lang, request))
+
+    def judge(self) -> Judge:
+        """A fresh judge that knows the seeds only."""
+        return Judge(
             self.language,
             self.seeds,
-            load_template(self.template_bytes, name, recipe.placeholders),
-            tasks=config.tasks,
-            examples=config.examples,
-            example_chars=config.example_chars,
+            recipe=self.config.recipe,
+            rouge_l=_TRANSLATED_ROUGE_L if self.source_bytes else self.config.rouge_l,
+            skip=get_recipe(self.config.recipe).skipped_filters,
         )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's config and its tracks, one for each language."""
+
+    config: Config
+    tracks: tuple[Track, ...]
+
+    @classmethod
+    def of(cls, config: Config) -> Plan:
+        """Read the files that the config names. Raises UsageError."""
+        get_recipe(config.recipe)
+        source = _read_source(Path(config.source), config.lang) if config.source else b""
+        tracks = []
+        for lang in config.lang:
+            language = get_language(lang)
+            shipped = asset_path(folder=language.folder)
+            seeds = shipped / "seeds" / f"{language.assets}.jsonl"
+            seed_bytes = b"" if source else _read(Path(config.seeds or seeds))
+            template = _read(shipped / "prompts" / config.recipe / f"{language.assets}.txt")
+            tracks.append(Track(config, lang, seed_bytes, template, source))
+        return cls(config, tuple(tracks))
+
+    @classmethod
+    def from_header(
+        cls, header: Mapping[str, Any], directory: Path, overrides: Mapping[str, Any]
+    ) -> Plan:
+        """The plan that a journal's header holds. Raises UsageError, JournalDamaged when the copy
+        of the source rows is not the one that the run began with."""
+        try:
+            config = Config.model_validate({**header["config"], **overrides})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        source = _read(directory / SOURCE) if config.source else b""
+        if source and _digest(source) != header["fingerprint"]["source"]:
+            raise JournalDamaged(f"{directory / SOURCE}: not the rows that this run began with")
+        tracks = tuple(
+            Track(
+                config,
+                lang,
+                header["seeds"][lang].encode(),
+                header["templates"][lang].encode(),
+                source,
+            )
+            for lang in config.lang
+        )
+        return cls(config, tracks)
+
+    def with_model(self, model: str) -> Plan:
+        """The same plan with the model's name filled in."""
+        config = self.config.model_copy(update={"model": model})
+        return Plan(config, tuple(replace(track, config=config) for track in self.tracks))
+
+    @property
+    def source_bytes(self) -> bytes:
+        return self.tracks[0].source_bytes
 
     def fingerprint(self) -> dict[str, Any]:
         """What must match to go on with a run, field by field, as JSON values."""
         return {
             **self.config.generation(),
-            **judging_facts(self.config.rouge_l),
-            "seeds": hashlib.sha256(self.seed_bytes).hexdigest(),
-            "prompt": hashlib.sha256(self.template_bytes).hexdigest(),
+            **judging_facts(self.config.rouge_l, [track.language for track in self.tracks]),
+            "seeds": {track.lang: _digest(track.seed_bytes) for track in self.tracks},
+            "prompt": {track.lang: _digest(track.template_bytes) for track in self.tracks},
+            "source": _digest(self.source_bytes) if self.source_bytes else "",
         }
 
     def check(self, header: Mapping[str, Any], directory: Path) -> None:
@@ -98,21 +181,33 @@ class Plan:
                     hint="use another --out, or `selfinstruct resume` to go on as it was",
                 )
 
-    def prompt(self, request: int) -> Prompt:
-        """The prompt of one request: the same whenever and wherever it is asked for."""
-        return self.recipe.prompt(request_rng(self.config.seed, self.config.lang, request))
-
-    def judge(self) -> Judge:
-        """A fresh judge that knows the seeds only."""
-        config = self.config
-        return Judge(self.language, self.seeds, recipe=config.recipe, rouge_l=config.rouge_l)
-
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read_source(run: Path, lang: tuple[str, ...]) -> bytes:
+    """The kept rows of a run in other languages than `lang`, as JSON Lines of id and task."""
+    path = run / "records.jsonl"
+    rows = []
+    for number, line in enumerate(_read(path).split(b"\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            if row["lang"] not in lang:
+                kept = {key: row[key] for key in ("id", "instruction", "input", "output")}
+                rows.append(json.dumps(kept).encode() + b"\n")
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{path}:{number}: not a record") from None
+    if not rows:
+        raise UsageError(f"{path}: no row in another language than {', '.join(lang)}")
+    return b"".join(rows)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _short(value: object) -> str:

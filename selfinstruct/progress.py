@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Progress:
-    """kept, wanted, candidates: rows. requests: decided ones. elapsed: seconds of this process.
+    """kept, wanted, candidates: rows. languages: (kept, wanted) of each. requests: decided ones.
+    elapsed: seconds of this process.
 
     tokens: completion tokens received by this process. fresh: rows kept by this process's own
     requests, the base of the ETA.
@@ -18,6 +19,7 @@ class Progress:
     wanted: int = 0
     candidates: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    languages: dict[str, tuple[int, int]] = field(default_factory=dict)
     requests: int = 0
     in_flight: int = 0
     prompt_tokens: int = 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Api = Literal["completions", "chat"]
 
@@ -51,6 +51,13 @@ class Prompt:
     seed: int
 
 
+class Ticket(NamedTuple):
+    """One request of a run: the k-th of its language. Tickets sort by k first."""
+
+    k: int
+    lang: str
+
+
 def prompt_digest(prompt: Prompt) -> str:
     """128 bits of the prompt text's SHA-256, in hex: what the journal says was sent."""
     return hashlib.sha256(prompt.text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -61,7 +68,8 @@ class Reply:
     """What one request bought, already read from the journal's raw bytes.
 
     text is empty and `outcome` set when the request is settled without usable text
-    (refusal, context_length, content_filter, exhausted, …).
+    (refusal, context_length, content_filter, exhausted, …). request is its k within
+    its language.
     prompt_tokens / completion_tokens are the provider's own counts, None when it gave none.
     """
 
@@ -72,6 +80,7 @@ class Reply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     outcome: str = ""
+    lang: str = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,8 @@ class Candidate:
     """One task found in a reply, at `position` (0-based).
 
     `defect` names a structural failure found by the parser ("unclosed", "incomplete");
-    such a candidate is always rejected, with `detail` as the evidence.
+    such a candidate is always rejected, with `detail` as the evidence. `source_id` is the record
+    that the task was made from, for recipes that have one.
     """
 
     request: int
@@ -89,6 +99,15 @@ class Candidate:
     model: str = ""
     defect: str = ""
     detail: str = ""
+    source_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A row of another run, to be made into one of this run: its record id and its task."""
+
+    id: str
+    task: Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,9 @@ def _seed(item: Any, place: str, fallback_id: str) -> Seed:
         source = {"instruction": item.get("instruction"), **instances[0]}
     fields = {}
     for field in ("instruction", "input", "output"):
-        value = source.get(field, "" if field == "input" else None)
+        value = source.get(field)
+        if value is None and field == "input":
+            value = ""
         if not isinstance(value, str) or (field != "input" and not value.strip()):
             raise UsageError(f"{place}: {field!r} must be a non-empty string")
         if any("\ud800" <= character <= "\udfff" for character in value):

@@ -23,19 +23,18 @@ def status(directory: Path) -> dict[str, Any]:
     history = History.load(directory)
     manifest = read_manifest(directory)
     writer = _writer(directory)
-    complete = (
-        manifest is not None and manifest.complete and manifest.n == (history.target or manifest.n)
-    )
+    complete = manifest is not None and manifest.complete and manifest.n == history.target
     config = history.header["config"]
     bought = history.bought
     return {
         "run": str(directory),
         "state": "running" if writer else "complete" if complete else "interrupted",
         "writer_pid": writer,
-        "n": history.target or config["n"],
+        "n": history.target,
         "kept": manifest.kept if manifest else None,
         "candidates": manifest.candidates if manifest else None,
         "rejected": manifest.rejected if manifest else {},
+        "languages": manifest.languages if manifest else {},
         "requests": {
             "settled": len(history.settled),
             "paid": bought.paid,

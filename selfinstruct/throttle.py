@@ -12,6 +12,7 @@ _CEILING = 256
 _CUT = 0.8
 _USED = 0.8
 _LEAST_COOLDOWN = 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 class Throttle:
@@ -23,6 +24,7 @@ class Throttle:
         self._slow_start = True
         self._cut_allowed_at = 0.0
         self._paused_until = 0.0
+        self._refusals = 0
         self.in_flight = 0
 
     @property
@@ -45,14 +47,21 @@ class Throttle:
 
     def succeeded(self) -> None:
         """An answer arrived; call before `ended`."""
+        self._refusals = 0
         if self._fixed or self.in_flight < _USED * self.limit:
             return
         step = 1.0 if self._slow_start else 1.0 / self._limit
         self._limit = min(_CEILING, self._limit + step)
 
     def refused(self, now: float, retry_after: float | None) -> None:
-        """429 or overload: pause, and cut once per cooldown."""
+        """429 or overload: pause, and cut once per cooldown.
+
+        Without a Retry-After the pause doubles with each round of refusals, from half a second.
+        """
         cooldown = max(_LEAST_COOLDOWN, retry_after or 0.0)
+        if retry_after is None and now >= self._paused_until:
+            retry_after = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._refusals)
+            self._refusals = min(self._refusals + 1, 10)
         self._paused_until = max(self._paused_until, now + (retry_after or 0.0))
         self._slow_start = False
         if self._fixed or now < self._cut_allowed_at:

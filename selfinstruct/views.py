@@ -45,7 +45,7 @@ def _panel(row: Mapping[str, Any]) -> Panel:
     parts.append(Text(_cut(row["output"])))
     title = row["id"]
     if row.get("reason"):
-        title = f"{title} rejected: {row['reason']} ({row['evidence'][:80]})"
+        title = f"{title} rejected: {row['reason']} ({_cut(row['evidence'][:80])})"
     nearest = row["nearest"]
     subtitle = f"nearest {nearest['id']} ROUGE-L {nearest['rouge_l']:.2f}" if nearest else None
     style = "red" if row.get("reason") else "green"
@@ -74,11 +74,15 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         state += f" (process {found['writer_pid']})"
     yield f"{found['run']}: {state}"
     endpoint = found["base_url"] or "embedded model"
-    yield f"recipe {found['recipe']}, language {found['lang']}, {found['model']} at {endpoint}"
-    if found["kept"] is None:
-        yield f"rows: none published yet of {found['n']:,}"
-    else:
-        yield f"rows: {found['kept']:,} of {found['n']:,} from {found['candidates']:,} candidates"
+    langs = " + ".join(found["lang"])
+    yield f"recipe {found['recipe']}, language {langs}, {found['model']} at {endpoint}"
+    wanted = "all" if found["n"] is None else f"{found['n']:,}"
+    if not found["languages"]:
+        yield f"rows: none published yet of {wanted}"
+    for lang, counts in found["languages"].items():
+        name = f"{lang} " if len(found["languages"]) > 1 else ""
+        judged = f"{counts['candidates']:,} candidates"
+        yield f"rows: {name}{counts['kept']:,} of {wanted} from {judged}"
     rejected = sorted(found["rejected"].items(), key=lambda item: -item[1])
     if rejected:
         yield "rejected: " + ", ".join(f"{reason} {count:,}" for reason, count in rejected)

@@ -14,6 +14,7 @@ from selfinstruct.errors import UsageError
 from selfinstruct.languages import get_language
 from selfinstruct.recipes import RECIPES, get_recipe
 from selfinstruct.recipes.alpaca import Alpaca, Block, escape, split_blocks
+from selfinstruct.recipes.recipe import Ingredients
 from selfinstruct.records import Candidate, Prompt, Reply, Seed, Task
 from selfinstruct.sampler import request_rng
 
@@ -33,7 +34,8 @@ def rows(text: str, finish_reason: str = "stop") -> list[Task]:
 
 def recipe(seeds: list[Seed], **changes: int) -> Alpaca:
     sizes = {"tasks": 17, "examples": 3, "example_chars": 2000, **changes}
-    return Alpaca(EN, seeds, Template(HEAD), **sizes)
+    shape = (sizes["tasks"], sizes["examples"], sizes["example_chars"])
+    return Alpaca(Ingredients(EN, seeds, Template(HEAD), *shape))
 
 
 def some_seeds(count: int) -> list[Seed]:
@@ -51,7 +53,7 @@ def test_the_prompt_is_the_published_layout() -> None:
         Seed("with", Task("Add\n the  numbers:", "1 and 2", "3")),
         Seed("without", Task("Name a river.", "", "Nile")),
     ]
-    prompt = recipe(seeds, tasks=5, examples=2).prompt(random.Random(1))
+    prompt = recipe(seeds, tasks=5, examples=2).prompt(0, random.Random(1))
     blocks = {
         "with": "Instruction: Add the numbers\n{i}. Input:\n1 and 2\n{i}. Output:\n3\n",
         "without": "Instruction: Name a river.\n{i}. Input:\n<noinput>\n{i}. Output:\nNile\n",
@@ -66,7 +68,7 @@ def test_the_prompt_is_the_published_layout() -> None:
 
 
 def test_the_stop_is_anchored_on_the_separator() -> None:
-    prompt = recipe(some_seeds(9)).prompt(random.Random(0))
+    prompt = recipe(some_seeds(9)).prompt(0, random.Random(0))
     assert prompt.stop == ("\n###\n21.", "\n21. Instruction:")
     assert not any("costs 21. Or 20. And 19." in stop for stop in prompt.stop)
     assert all(stop.startswith("\n") for stop in prompt.stop)
@@ -74,7 +76,7 @@ def test_the_stop_is_anchored_on_the_separator() -> None:
 
 def test_a_prompt_depends_on_its_rng_alone() -> None:
     made = recipe(some_seeds(50))
-    again = [made.prompt(request_rng(7, "en", k)) for k in (5, 3, 5)]
+    again = [made.prompt(0, request_rng(7, "en", k)) for k in (5, 3, 5)]
     assert again[0] == again[2] != again[1]
     assert again[0].seed != again[1].seed
     assert all(0 <= prompt.seed < 2**31 for prompt in again)
@@ -82,7 +84,7 @@ def test_a_prompt_depends_on_its_rng_alone() -> None:
 
 def test_all_of_a_head_is_shared_by_all_prompts() -> None:
     made = recipe(some_seeds(50))
-    texts = {made.prompt(request_rng(0, "en", k)).text for k in range(30)}
+    texts = {made.prompt(0, request_rng(0, "en", k)).text for k in range(30)}
     assert len(texts) == 30
     assert all(text.startswith("Write 20 tasks:\n\n###\n1. Instruction: ") for text in texts)
 
@@ -90,7 +92,7 @@ def test_all_of_a_head_is_shared_by_all_prompts() -> None:
 def test_long_seeds_are_not_shown() -> None:
     seeds = [*some_seeds(3), Seed("long", Task("Copy this text.", "x" * 200, "y"))]
     for k in range(20):
-        prompt = recipe(seeds, example_chars=100).prompt(request_rng(0, "en", k))
+        prompt = recipe(seeds, example_chars=100).prompt(0, request_rng(0, "en", k))
         assert "long" not in prompt.example_ids
 
 
@@ -443,7 +445,7 @@ def test_what_a_prompt_shows_is_read_back(tasks: list[Task]) -> None:
         assume(task.output and not ends_in_scaffolding(as_shown(task.output)))
     seeds = [Seed(str(i), task) for i, task in enumerate(tasks)]
     made = recipe(seeds, examples=len(seeds))
-    prompt = made.prompt(random.Random(0))
+    prompt = made.prompt(0, random.Random(0))
     text = prompt.text.partition("\n\n")[2].removeprefix("###\n")
     found = made.parse(Reply(0, text, "length"), prompt)
     assert [candidate.defect for candidate in found] == [""] * len(tasks)

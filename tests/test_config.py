@@ -92,7 +92,7 @@ def test_with_nothing_given_the_model_is_the_embedded_one() -> None:
 def test_what_the_embedded_model_cannot_take_is_the_default_for_endpoints_only() -> None:
     """An endpoint gets the published numbers; flags and file hold with either."""
     remote = make({"base_url": FLAG_URL})
-    assert (remote.tasks, remote.max_tokens, remote.top_p) == (17, 3072, 1.0)
+    assert (remote.tasks, remote.max_tokens, remote.top_p) == (None, 3072, 1.0)
     assert remote.temperature == make().temperature == 1.0
     assert make().max_tokens < 2048
     assert make({"max_tokens": 111}, "tasks = 5").max_tokens == 111
@@ -107,7 +107,7 @@ def test_the_contract_of_the_command_line() -> None:
 
 CONTRACT: dict[str, Any] = {
     "recipe": "alpaca",
-    "lang": "en",
+    "lang": ("en",),
     "api": "auto",
     "concurrency": "auto",
     "seed": 0,
@@ -288,6 +288,6 @@ def test_what_decides_the_data_is_in_the_fingerprint(field: str) -> None:
 
 
 def test_every_field_is_known_to_matter_or_not() -> None:
-    # The seed file's path matters as little as its bytes matter much (plan.py).
-    assert set(CHANGES) == set(Config.model_fields) - {"seeds"}
+    # Paths matter as little as the bytes behind them matter much (plan.py).
+    assert set(CHANGES) == set(Config.model_fields) - {"seeds", "source"}
     assert "seeds" not in make().generation()

@@ -40,7 +40,7 @@ FLOORS = {
     ),
     2: ("exports", "history", "journal", "manifest", "providers"),
     3: ("generator",),
-    4: ("display", "pipeline", "stats", "status", "verify", "views"),
+    4: ("display", "export", "pipeline", "stats", "status", "verify", "views"),
     5: ("__main__", "cli"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

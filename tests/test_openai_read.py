@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from selfinstruct.errors import Malformed
 from selfinstruct.providers.openai import Dialect, read_body, retry_after
-from selfinstruct.records import Api, Prompt, Reply
+from selfinstruct.records import Api, Prompt, Reply, Ticket
 
 APIS: tuple[Api, ...] = ("completions", "chat")
 PROMPT = Prompt(text="Write.", stop=("\n21.",), example_ids=("a",), first=4, asked=17, seed=99)
@@ -35,7 +35,7 @@ def chat(message: object, finish_reason: object = "stop") -> dict[str, Any]:
 
 
 def read(data: object, api: Api = "completions") -> Reply:
-    return read_body(3, api, json.dumps(data).encode())
+    return read_body(Ticket(3, "en"), api, json.dumps(data).encode())
 
 
 # ── replies ──────────────────────────────────────────────────────────────────────────────────
@@ -114,9 +114,12 @@ def test_text_of_all_kinds_survives() -> None:
     text = "\ufeffa\u2028b\r\n\x00\x7f🙂é"
     assert read(completion(choices=[{"text": text}])).text == text
     raw = json.dumps(completion(choices=[{"text": text}]), ensure_ascii=False).encode()
-    assert read_body(3, "completions", raw).text == text
-    assert read_body(3, "completions", b"\xef\xbb\xbf" + raw).text == text
-    assert read_body(3, "completions", b'{"choices":[{"text":"\\ud800"}]}').text == "\ud800"
+    assert read_body(Ticket(3, "en"), "completions", raw).text == text
+    assert read_body(Ticket(3, "en"), "completions", b"\xef\xbb\xbf" + raw).text == text
+    assert (
+        read_body(Ticket(3, "en"), "completions", b'{"choices":[{"text":"\\ud800"}]}').text
+        == "\ud800"
+    )
 
 
 # ── malformed ────────────────────────────────────────────────────────────────────────────────
@@ -164,7 +167,7 @@ BAD_DATA: dict[str, Any] = {
 @pytest.mark.parametrize("body", BAD_BYTES.values(), ids=BAD_BYTES)
 def test_bytes_that_are_no_answer(body: bytes, api: Api) -> None:
     with pytest.raises(Malformed) as caught:
-        read_body(0, api, body)
+        read_body(Ticket(0, "en"), api, body)
     assert caught.value.status == 200
     assert caught.value.retryable
     assert len(str(caught.value)) < 400
@@ -228,7 +231,7 @@ NEARLY = st.builds(
 )
 def test_any_body_is_a_reply_or_malformed(body: bytes, api: Api) -> None:
     with contextlib.suppress(Malformed):
-        reply = read_body(5, api, body)
+        reply = read_body(Ticket(5, "en"), api, body)
         assert reply.request == 5
         assert bool(reply.text.strip()) != bool(reply.outcome)
         assert isinstance(reply.finish_reason, str)

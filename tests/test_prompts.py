@@ -12,7 +12,7 @@ from selfinstruct.languages import LANGUAGES
 from selfinstruct.prompts import load_template
 from selfinstruct.recipes import RECIPES
 
-SHIPPED = [(recipe, lang) for recipe in RECIPES for lang in LANGUAGES]
+SHIPPED = sorted({(name, lang.assets) for name in RECIPES for lang in LANGUAGES.values()})
 
 
 @pytest.mark.parametrize(("recipe", "lang"), SHIPPED)

@@ -192,7 +192,6 @@ BROKEN_ROWS = {
     "instruction blank": {**ROW, "instruction": " \n"},
     "instruction null": {**ROW, "instruction": None},
     "instruction number": {**ROW, "instruction": 3},
-    "input null": {**ROW, "input": None},
     "input list": {**ROW, "input": ["x"]},
     "output missing": {"instruction": "Name a river."},
     "output blank": {**ROW, "output": ""},

@@ -40,7 +40,21 @@ def test_a_fixed_limit_stays() -> None:
     throttle.faltered()
     assert throttle.limit == 3
     throttle.ended()
-    assert throttle.free(0.0) == 1
+    assert throttle.free(throttle.wait(0.0)) == 1
+
+
+def test_refusals_without_a_word_on_waiting_pause_ever_longer() -> None:
+    throttle = Throttle(fixed=3)
+    now, waits = 0.0, []
+    for _ in range(8):
+        throttle.refused(now, None)
+        throttle.refused(now, None)  # The others in flight say the same: one round.
+        waits.append(throttle.wait(now))
+        now += waits[-1]
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    throttle.succeeded()
+    throttle.refused(now, None)
+    assert throttle.wait(now) == 0.5
 
 
 def test_a_fixed_limit_keeps_pauses() -> None:

@@ -6,7 +6,7 @@ A new one is one file here with one line in FILTERS: see CONTRIBUTING.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from selfinstruct.filters.blocked_word import blocked_word
 from selfinstruct.filters.echo import echo
@@ -35,11 +35,16 @@ FILTERS: dict[str, Filter] = {
 }
 
 
-def apply_filters(task: Task, language: Language) -> Verdict | None:
-    """The first objection, or None."""
-    for check in FILTERS.values():
-        verdict = check(task, language)
-        if verdict is not None:
+def apply_filters(task: Task, language: Language, skip: Set[str] = frozenset()) -> Verdict | None:
+    """The first objection of the common filters, then of the language's own checks, or None.
+
+    skip: names of filters and checks that are not asked.
+    """
+    for name, check in FILTERS.items():
+        if name not in skip and (verdict := check(task, language)) is not None:
+            return verdict
+    for name, language_check in language.checks.items():
+        if name not in skip and (verdict := language_check(task)) is not None:
             return verdict
     return None
 

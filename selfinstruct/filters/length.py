@@ -7,14 +7,14 @@ from selfinstruct.records import Task, Verdict
 
 
 def length(task: Task, language: Language) -> Verdict | None:
-    """Rejects an instruction outside language.min_length..max_length, in language.unit.
+    """Rejects an instruction outside language.limits, in language.unit.
 
     >>> from selfinstruct.languages import get_language
     >>> length(Task("Name a fruit.", "", "Plum."), get_language("en"))
     Verdict(reason='instruction_length', evidence='3 words, allowed 4–150', neighbour=None)
     """
     size = language.length(task.instruction)
-    if language.min_length <= size <= language.max_length:
+    least, most = language.limits(task)
+    if least <= size <= most:
         return None
-    allowed = f"{language.min_length}–{language.max_length}"
-    return Verdict("instruction_length", f"{size} {language.unit}, allowed {allowed}")
+    return Verdict("instruction_length", f"{size} {language.unit}, allowed {least}–{most}")

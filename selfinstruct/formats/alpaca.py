@@ -1,7 +1,11 @@
-"""Alpaca: one JSON object a row, the three fields and nothing else (tatsu-lab/stanford_alpaca)."""
+"""Alpaca: one JSON object a row, the three fields and nothing else (tatsu-lab/stanford_alpaca).
+
+BELLE's 1M and 2M sets have the same fields (LianjiaTech/BELLE).
+"""
 
 from __future__ import annotations
 
+from selfinstruct.formats.format import Format
 from selfinstruct.records import Task
 
 
@@ -12,3 +16,6 @@ def alpaca_row(task: Task) -> dict[str, str]:
     {'instruction': 'Name a river.', 'input': '', 'output': 'The Nile.'}
     """
     return {"instruction": task.instruction, "input": task.input, "output": task.output}
+
+
+ALPACA = Format("alpaca", lambda _id, task: alpaca_row(task))

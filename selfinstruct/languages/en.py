@@ -19,6 +19,7 @@ import re
 from rouge_score import tokenize as rouge_tokenize
 
 from selfinstruct.languages.language import Language
+from selfinstruct.records import Task
 
 
 def tokenize(text: str) -> list[str]:
@@ -32,18 +33,27 @@ def words(text: str) -> int:
     return len(text.split())
 
 
+def limits(_task: Task) -> tuple[int, int]:
+    """Alpaca rejects ≤ 3 and > 150 words."""
+    return 4, 150
+
+
 EN = Language(
     code="en",
+    assets="en",
+    dataset="alpaca",
+    tasks=17,
     instruction=("Instruction",),
     input=("Input",),
     output=("Output",),
     no_input="<noinput>",
-    no_input_pattern=re.compile(r"[<\[(`\"']*no[ _-]?input[>\])`\"'.]*", re.IGNORECASE),
+    no_input_pattern=re.compile(
+        r"(?:&lt;|[<\[(`\"'\\]){0,4}\s?no[ _-]?input\s?/?(?:&gt;|[>\])`\"'.\\]){0,4}", re.IGNORECASE
+    ),
     tokenize=tokenize,
     length=words,
     unit="words",
-    min_length=4,
-    max_length=150,
+    limits=limits,
     blocked=re.compile(
         r"\b(?:images?|graphs?|pictures?|files?|maps?|draw|plot|go to|video|audio|music"
         r"|flowchart|diagram)\b",
@@ -54,11 +64,11 @@ EN = Language(
     refusals=re.compile(
         r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)"
         r"(?: (?:language )?model| assistant)?,? i\b"
-        r"|\bi(?:'m| am) (?:just )?an? (?:ai|(?:large )?language model)\b"
-        r"|^(?:(?:i(?:'m| am) )?sorry|unfortunately|i apologi[sz]e)[,.]? (?:but )?"
-        r"(?:i|we) (?:can ?not|can't|am unable|am not able|don't|do not)\b"
-        r"|^i (?:can ?not|can't|am unable to|am not able to) (?:provide|help|assist|complete"
-        r"|answer|fulfil|fulfill|generate|create|write|access)\b",
+        r"|\bi(?:['’]m| am) (?:just )?an? (?:ai|(?:large )?language model)\b"
+        r"|^(?:(?:(?:i['’]m |i am )?sorry|unfortunately|i apologi[sz]e)[,.]? (?:but )?)?"
+        r"i (?:can ?not|can['’]t|am unable to|['’]m unable to|am not able to|['’]m not able to) "
+        r"(?:provide|help|assist|complete|answer|fulfill?|generate|create|comply|play|browse"
+        r"|(?:open|access|view|see|read) (?:the|this|that|your|external)|travel)\b",
         re.IGNORECASE,
     ),
     placeholders=re.compile(

@@ -32,7 +32,7 @@ from selfinstruct.errors import (
     TransportFailed,
     UsageError,
 )
-from selfinstruct.records import Api, Prompt, Reply
+from selfinstruct.records import Api, Prompt, Reply, Ticket
 
 if TYPE_CHECKING:
     import openai
@@ -53,7 +53,10 @@ _CONTEXT = re.compile(
 )
 _CHAT_ONLY = re.compile(r"chat model|v1/chat/completions", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model.{0,120}(?:not found|does not exist|not exist)", re.I | re.DOTALL)
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+# Reasoning models: "<think>…</think>answer", or only the closing tag when the template opened it.
+_THOUGHT = re.compile(r"\A(?:\s*<think>.*?|(?:(?!<think>).)*)</think>", re.DOTALL)
+# What a server leaves of the tokenizer's own end markers.
+_END_TOKENS = re.compile(r"(?:\s*(?:<\|[a-z_]{2,20}\|>|</s>))+\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,21 @@ class Dialect:
         return {key: value for key, value in body.items() if key not in self.dropped}
 
 
+def redact(text: str, key: str) -> str:
+    """A server's or library's words in one short, printable line, without the key."""
+    if key:
+        text = text.replace(key, "***")
+    line = " ".join(text.split())[:300]
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
+def _cannot_connect(base_url: str, error: Exception, key: str) -> UsageError:
+    return UsageError(
+        f"{public_url(base_url)}: cannot set up the connection: {redact(str(error), key)}",
+        hint="look at the proxy and certificate variables (ALL_PROXY, SSL_CERT_FILE, …)",
+    )
+
+
 def explain(change: str) -> str:
     """A change of dialect for people."""
     if change == "api=chat":
@@ -97,7 +115,7 @@ def explain(change: str) -> str:
 
 
 class OpenAIProvider:
-    """One endpoint. `adapt=True` lets it fall from completions to chat."""
+    """One endpoint. `adapt_api=True` lets it fall from completions to chat."""
 
     def __init__(
         self,
@@ -125,6 +143,15 @@ class OpenAIProvider:
         import httpx2
         import openai
 
+        try:
+            transport = openai.DefaultAioHttpClient(
+                follow_redirects=False,
+                limits=httpx2.Limits(max_connections=self._connections),
+                # A proxy set for the outside world must not see what stays on this machine.
+                trust_env=urlsplit(self.base_url).hostname not in _LOOPBACK,
+            )
+        except (OSError, ImportError, ValueError) as error:
+            raise _cannot_connect(self.base_url, error, self._key) from None
         self._client = openai.AsyncOpenAI(
             base_url=self.base_url,
             default_query=self._query,
@@ -132,12 +159,7 @@ class OpenAIProvider:
             api_key=self._key or "none",
             max_retries=0,
             timeout=httpx2.Timeout(None, connect=_CONNECT_TIMEOUT),
-            http_client=openai.DefaultAioHttpClient(
-                follow_redirects=False,
-                limits=httpx2.Limits(max_connections=self._connections),
-                # A proxy set for the outside world must not see what stays on this machine.
-                trust_env=urlsplit(self.base_url).hostname not in _LOOPBACK,
-            ),
+            http_client=transport,
         )
         return self
 
@@ -186,9 +208,7 @@ class OpenAIProvider:
         return True
 
     def _redact(self, text: str) -> str:
-        if self._key:
-            text = text.replace(self._key, "***")
-        return " ".join(text.split())[:300]
+        return redact(text, self._key)
 
     def _refusal(
         self, status: int, headers: Mapping[str, str], body: bytes, dialect: Dialect
@@ -198,6 +218,8 @@ class OpenAIProvider:
         message = self._redact(problem.message) or "no message"
         said = f"HTTP {status}: {message}"
         if problem.code == "insufficient_quota":
+            return ProviderRefused(said, hint="the account has no credit left")
+        if status == 402:
             return ProviderRefused(said, hint="the account has no credit left")
         if status in (401, 403):
             return ProviderRefused(said, hint="check OPENAI_API_KEY")
@@ -289,10 +311,11 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return min(seconds, 3600.0) if seconds >= 0 else 0.0
 
 
-def read_body(request: int, api: Api, body: bytes) -> Reply:
+def read_body(ticket: Ticket, api: Api, body: bytes) -> Reply:
     """The Reply in the raw body of a 200. Pure. Raises Malformed when the body is not one.
 
-    >>> read_body(0, "completions", b'{"choices":[{"text":" Hi","finish_reason":"stop"}]}').text
+    >>> body = b'{"choices":[{"text":" Hi","finish_reason":"stop"}]}'
+    >>> read_body(Ticket(0, "en"), "completions", body).text
     ' Hi'
     """
     try:
@@ -319,7 +342,8 @@ def read_body(request: int, api: Api, body: bytes) -> Reply:
         outcome = "empty"
     model = data.get("model")
     return Reply(
-        request=request,
+        request=ticket.k,
+        lang=ticket.lang,
         text="" if outcome else text,
         finish_reason=finish_reason,
         model=model if isinstance(model, str) else "",
@@ -343,7 +367,7 @@ def _text(api: Api, choice: Mapping[str, Any]) -> tuple[str, bool]:
         text = choice.get("text")
         if not isinstance(text, str):
             raise Malformed("a 200 whose choice has no text", status=200)
-        return text, False
+        return _END_TOKENS.sub("", text), False
     message = choice.get("message")
     if not isinstance(message, dict):
         raise Malformed("a 200 whose choice has no message", status=200)
@@ -354,7 +378,7 @@ def _text(api: Api, choice: Mapping[str, Any]) -> tuple[str, bool]:
         return "", False
     if not isinstance(content, str):
         raise Malformed("a 200 whose message has no text", status=200)
-    return _THOUGHT.sub("", content), False
+    return _END_TOKENS.sub("", _THOUGHT.sub("", content)), False
 
 
 def _count(usage: Any, name: str) -> int | None:
@@ -372,6 +396,8 @@ def only_model(base_url: str, api_key: str) -> str:
 
     Raises UsageError when there are several, GaveUp when the endpoint does not answer.
     """
+    import ssl
+
     import httpx
 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -384,7 +410,10 @@ def only_model(base_url: str, api_key: str) -> str:
             trust_env=urlsplit(base_url).hostname not in _LOOPBACK,
         )
     except httpx.HTTPError as error:
-        raise GaveUp(f"{public_url(base_url)}: {error}", hint="is the server up?") from None
+        reason = redact(str(error), api_key)
+        raise GaveUp(f"{public_url(base_url)}: {reason}", hint="is the server up?") from None
+    except (OSError, ImportError, ValueError, ssl.SSLError) as error:
+        raise _cannot_connect(base_url, error, api_key) from None
     if response.status_code in (401, 403):
         raise ProviderRefused(
             f"{public_url(base_url)}: HTTP {response.status_code}", hint="check OPENAI_API_KEY"

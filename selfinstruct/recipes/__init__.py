@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from selfinstruct.errors import UsageError
 from selfinstruct.recipes.alpaca import Alpaca
-from selfinstruct.recipes.recipe import Recipe
+from selfinstruct.recipes.recipe import Ingredients, Recipe
 
 RECIPES: dict[str, type[Recipe]] = {"alpaca": Alpaca}
 
@@ -18,4 +18,4 @@ def get_recipe(name: str) -> type[Recipe]:
         raise UsageError(f"unknown recipe {name!r}; known: {known}") from None
 
 
-__all__ = ["RECIPES", "Recipe", "get_recipe"]
+__all__ = ["RECIPES", "Ingredients", "Recipe", "get_recipe"]

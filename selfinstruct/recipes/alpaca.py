@@ -27,19 +27,21 @@ import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from string import Template
 from typing import ClassVar
 
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import Language
-from selfinstruct.records import Candidate, Prompt, Reply, Seed, Task
+from selfinstruct.recipes.recipe import Ingredients
+from selfinstruct.records import Candidate, Prompt, Reply, Task
 from selfinstruct.sampler import sample
 
 SEPARATOR = "###"
 # What models leave on a line of its own between two tasks.
 _DEBRIS = re.compile(r"#{1,6}|\*{3,}|-{3,}|_{3,}|/{3,}|=+|;+")
 # "6", "6.", "**6. Instr": what a reply that was cut off may have begun of a label.
-_OPEN_LABEL = re.compile(r"[ \t]{0,8}\*{0,3}\d{1,6} ?[.)、:：]?[ \t]{0,4}\*{0,3}(\w{0,40})\*{0,3}")
+_OPEN_LABEL = re.compile(
+    r"[ \t]{0,8}\*{0,3}\d{1,6} ?[.．)、:：]?[ \t]{0,4}\*{0,3}(\w{0,40})\*{0,3}"
+)
 _EVIDENCE_CHARS = 300
 
 
@@ -48,19 +50,16 @@ class Alpaca:
 
     placeholders: ClassVar[Set[str]] = frozenset({"count"})
 
-    def __init__(
-        self,
-        language: Language,
-        seeds: Sequence[Seed],
-        template: Template,
-        *,
-        tasks: int,
-        examples: int,
-        example_chars: int,
-    ) -> None:
-        self._language = language
-        self._template = template
-        self._tasks = tasks
+    skipped_filters: ClassVar[Set[str]] = frozenset()
+    requests: int | None = None
+
+    def __init__(self, ingredients: Ingredients) -> None:
+        """Raises UsageError when too few seed tasks are short enough to be shown."""
+        seeds, example_chars = ingredients.seeds, ingredients.example_chars
+        examples = ingredients.examples
+        self._language = ingredients.language
+        self._template = ingredients.template
+        self._tasks = ingredients.tasks
         self._examples = examples
         self._seeds = [
             (seed.id, self._shown(seed.task)) for seed in seeds if _size(seed.task) <= example_chars
@@ -72,7 +71,7 @@ class Alpaca:
                 hint="raise example_chars or add short seed tasks",
             )
 
-    def prompt(self, rng: random.Random) -> Prompt:
+    def prompt(self, _request: int, rng: random.Random) -> Prompt:
         """Brief, examples 1…k, and the open label of block k+1."""
         shown = sample(rng, self._seeds, self._examples)
         first = len(shown) + 1
@@ -143,6 +142,7 @@ def _size(task: Task) -> int:
 @dataclass(frozen=True)
 class _Grammar:
     start: re.Pattern[str]
+    bare: re.Pattern[str]
     input: re.Pattern[str]
     output: re.Pattern[str]
 
@@ -152,9 +152,10 @@ def _grammar(language: Language) -> _Grammar:
     def label(names: Sequence[str], number: str) -> str:
         words = "|".join(map(re.escape, names))
         # Bounded repeats: a line of a million blanks must not cost a million squared.
-        return rf"[ \t]{{0,8}}(?:#{{1,6}} ?)?\*{{0,3}}{number}(?:{words})\*{{0,3}} ?[:：]\*{{0,3}}"
+        before, bold = r"[ \t]{0,8}(?:#{1,6} ?|[-*•] )?\*{0,3}", r"\*{0,3}"
+        return rf"{before}{number}(?:{words}){bold} ?[:：]{bold}"
 
-    numbered = r"(?P<number>\d{1,6}) ?[.)、:：][ \t]{0,4}\*{0,3}"
+    numbered = r"(?P<number>\d{1,6}) ?[.．)、:：][ \t]{0,4}\*{0,3}"
     bare = label(language.instruction, "")
     return _Grammar(
         # A block begins at a numbered label, or at a bare one right after a separator line.
@@ -162,6 +163,7 @@ def _grammar(language: Language) -> _Grammar:
             rf"^(?:{label(language.instruction, numbered)}|###[ \t]{{0,8}}\n{bare})",
             re.MULTILINE | re.IGNORECASE,
         ),
+        bare=re.compile(rf"^(?P<number>){bare}", re.MULTILINE | re.IGNORECASE),
         # Not at the very beginning, where the instruction stands.
         input=re.compile(rf"(?<=\n){label(language.input, f'(?:{numbered})?')}", re.IGNORECASE),
         output=re.compile(rf"(?<=\n){label(language.output, f'(?:{numbered})?')}", re.IGNORECASE),
@@ -188,13 +190,15 @@ def split_blocks(text: str, language: Language, *, finish_reason: str) -> list[B
     """The tasks in a reply, in order, each with its defect if it has one.
 
     The reply continues an open instruction label, or (chat models) starts with its own first label
-    after any preamble. Only finish_reason "stop" or a trailing separator closes the last block.
+    after any preamble. A finish_reason of "length", or none, leaves the last block open unless a
+    separator ends it.
     """
     grammar = _grammar(language)
     text = text.replace("\r\n", "\n")
     text, closed = _cut_open_label(text, language)
-    closed = closed or finish_reason == "stop"
-    starts = list(grammar.start.finditer(text))
+    # Servers have many words for an end (stop, eos_token, stop_sequence); "" says nothing.
+    closed = closed or finish_reason not in ("length", "content_filter", "")
+    starts = _starts(grammar, text)
     fields = min(
         (
             match.start()
@@ -219,6 +223,26 @@ def split_blocks(text: str, language: Language, *, finish_reason: str) -> list[B
         body = _strip_separators(body, merged=not last)
         blocks.append(_read_block(body, number, language, closed=closed or not last))
     return blocks
+
+
+def _starts(grammar: _Grammar, text: str) -> list[re.Match[str]]:
+    """Where blocks begin, in order.
+
+    A numbered label with no separator before it begins one only if its number goes on: a lesson
+    plan may well have a step "2. Instruction: …". In a reply that numbers nothing, every bare label
+    at a line's start begins one.
+    """
+    starts: list[re.Match[str]] = []
+    highest = 0
+    for match in grammar.start.finditer(text):
+        number = int(match.group("number") or 0)
+        separated = not number or _DEBRIS.fullmatch(
+            text[max(0, match.start() - 80) : match.start()].rstrip().rpartition("\n")[2].strip()
+        )
+        if separated or number > highest:
+            starts.append(match)
+            highest = max(highest, number)
+    return starts or list(grammar.bare.finditer(text))
 
 
 def _cut_open_label(text: str, language: Language) -> tuple[str, bool]:

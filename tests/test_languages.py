@@ -1,0 +1,158 @@
+"""Several languages in one run, and a language that another package adds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli import Done, environment, run
+from tests.scripted_server import Script, ServerProcess
+
+FILES = ("alpaca.en.jsonl", "belle.zh.jsonl", "records.jsonl", "rejected.jsonl")
+MODEL = "scripted-model"
+
+TOY = """
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from selfinstruct.languages import get_language
+
+TOY = replace(
+    get_language("en"), code="toy", assets="toy", tasks=3, folder=Path(__file__).parent / "toydata"
+)
+"""
+
+
+def chinese(prompt: str, rng: object) -> str:
+    """A scripted reply in the language of the prompt: see Script.reply_hook."""
+    import random
+
+    assert isinstance(rng, random.Random)
+    zh = "指令" in prompt
+    first = int(prompt.rsplit("###\n", 1)[1].split(".")[0])
+    blocks = []
+    for number in range(first, first + rng.randint(3, 6)):
+        if zh:
+            pick = "".join(rng.sample(_HAN, 12))
+            blocks.append(
+                f"{number}. 指令：说说{pick}\n{number}. 输入：\n<无输入>\n{number}. 输出：\n好。"
+            )
+        else:
+            words = " ".join(rng.sample(_WORDS, 9))
+            blocks.append(
+                f"{number}. Instruction: Tell {words}.\n{number}. Input:\n<noinput>\n"
+                f"{number}. Output:\nVery well."
+            )
+    text = "\n###\n".join(blocks) + "\n###\n"
+    return text.split(":", 1)[1] if not zh else text.split("：", 1)[1]
+
+
+_HAN = [chr(0x4E00 + 7 * index) for index in range(400)]
+_WORDS = [f"w{index}" for index in range(400)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess(script()) as process:
+        yield process
+
+
+def script() -> Script:
+    return Script(reply_hook="tests.test_languages:chinese", latency=0.01, jitter=1.0)
+
+
+def generate(
+    server: ServerProcess, out: Path, *more: str, env: dict[str, str] | None = None
+) -> Done:
+    where = ("--out", str(out), "--base-url", server.base_url, "--model", MODEL)
+    return run("generate", *where, "--api", "completions", *more, env=env)
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {name: (directory / name).read_bytes() for name in FILES}
+
+
+def test_two_languages_in_one_directory(server: ServerProcess, tmp_path: Path) -> None:
+    server.reset(script())
+    both = ("--lang", "en", "--lang", "zh", "--n", "40")
+    one, many = tmp_path / "one", tmp_path / "many"
+    assert generate(server, one, *both, "--concurrency", "1").code == 0
+    done = generate(server, many, *both, "--concurrency", "64")
+    assert done.code == 0, done.err
+    assert content(one) == content(many)
+    manifest = json.loads((one / "manifest.json").read_text())
+    assert {lang: counts["kept"] for lang, counts in manifest["languages"].items()} == {
+        "en": 40,
+        "zh": 40,
+    }
+    assert run("verify", one).code == 0
+    # Neither language disturbs the other: each alone gives the same rows.
+    for lang, name in (("en", "alpaca.en.jsonl"), ("zh", "belle.zh.jsonl")):
+        alone = tmp_path / lang
+        assert generate(server, alone, "--lang", lang, "--n", "40").code == 0
+        assert (alone / name).read_bytes() == (one / name).read_bytes()
+
+
+def test_two_languages_after_kills(server: ServerProcess, tmp_path: Path) -> None:
+    server.reset(script())
+    both = ("--lang", "zh", "--lang", "en", "--n", "40")
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    assert generate(server, whole, *both).code == 0
+    journal = (whole / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    # What any crash leaves: a prefix of the facts, with half a line at its end.
+    for share in (0.2, 0.5, 0.9):
+        facts = journal[: max(2, int(share * len(journal)))]
+        torn.mkdir(exist_ok=True)
+        (torn / "journal.jsonl").write_bytes(b"".join(facts) + facts[-1][:20])
+        done = generate(server, torn, *both, "--concurrency", "8")
+        assert done.code == 0, done.err
+        assert content(torn) == content(whole)
+        for name in (*FILES, "manifest.json"):
+            (torn / name).unlink()
+
+
+def test_export_splits_languages(server: ServerProcess, tmp_path: Path) -> None:
+    server.reset(script())
+    out = tmp_path / "run"
+    assert generate(server, out, "--lang", "en", "--lang", "zh", "--n", "5").code == 0
+    done = run("export", out, "--format", "belle-0.5m")
+    assert done.code == 0
+    for lang in ("en", "zh"):
+        lines = (out / "export" / f"belle-0.5m.{lang}.jsonl").read_text().splitlines()
+        assert [sorted(json.loads(line)) for line in lines] == [["input", "target"]] * 5
+
+
+def test_a_language_from_another_package(server: ServerProcess, tmp_path: Path) -> None:
+    server.reset(script())
+    site = tmp_path / "site"
+    data = site / "toydata"
+    (data / "prompts" / "alpaca").mkdir(parents=True)
+    (data / "seeds").mkdir()
+    (data / "prompts" / "alpaca" / "toy.txt").write_text("Write $count tasks in Toy.\n\n")
+    seeds = [
+        {
+            "instruction": f"Tell me thing number {number}.",
+            "input": "",
+            "output": f"It is {number}.",
+        }
+        for number in range(4)
+    ]
+    (data / "seeds" / "toy.jsonl").write_text("\n".join(map(json.dumps, seeds)))
+    (site / "toylanguage.py").write_text(TOY)
+    metadata = site / "toylanguage-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toylanguage\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[selfinstruct.languages]\ntoy = toylanguage:TOY\n")
+    env = environment(PYTHONPATH=str(site) + os.pathsep + os.environ.get("PYTHONPATH", ""))
+    out = tmp_path / "run"
+    done = generate(server, out, "--lang", "toy", "--n", "6", env=env)
+    assert done.code == 0, done.err
+    assert len((out / "alpaca.toy.jsonl").read_bytes().splitlines()) == 6
+    unknown = generate(server, tmp_path / "x", "--lang", "nope", "--n", "6", env=env)
+    assert unknown.code == 2
+    assert "toy" in unknown.err

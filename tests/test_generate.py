@@ -683,3 +683,46 @@ def test_pairs_above_leaves_nothing_out() -> None:
             for j in range(i + 1, len(texts)):
                 if scorer.score(texts[i], texts[j])["rougeL"].fmeasure > limit:
                     assert (i, j) in found
+
+
+# ---------------------------------------------------------------- what a user may get wrong
+
+
+def test_a_wrong_model_name_does_not_hold_the_directory(server: ServerProcess, out: Path) -> None:
+    server.reset(Script(**MIXED, faults={"model_404": 1.0}))
+    assert generate(server, out, n=10).code == 3
+    server.reset(Script(**MIXED))
+    done = run(
+        "generate", "--n", "10", "--out", out, "--base-url", server.base_url, "--model", "right"
+    )
+    assert done.code == 0
+    assert manifest(out)["config"]["model"] == "right"
+    assert run("verify", out).code == 0
+
+
+def test_files_of_someone_else_are_not_overwritten(server: ServerProcess, out: Path) -> None:
+    server.reset(Script(**MIXED))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "alpaca.en.jsonl").write_text("mine\n")
+    done = generate(server, out, n=10)
+    assert done.code == 2
+    assert "alpaca.en.jsonl" in done.complaint
+    assert (out / "alpaca.en.jsonl").read_text() == "mine\n"
+    assert server.ledger().requests == 0
+
+
+@pytest.mark.parametrize("key", [f"{CANARY}\x07", f"{CANARY}…"])
+def test_a_key_that_no_header_can_carry(server: ServerProcess, out: Path, key: str) -> None:
+    server.reset(Script(**MIXED))
+    done = generate(server, out, "--json", n=10, env=environment(OPENAI_API_KEY=key))
+    assert done.code == 2
+    assert "OPENAI_API_KEY" in done.complaint
+    assert_secret(done, out)
+    assert server.ledger().requests == 0
+
+
+def test_a_line_end_after_the_key_means_nothing(server: ServerProcess, out: Path) -> None:
+    server.reset(Script(**MIXED))
+    done = generate(server, out, n=10, env=environment(OPENAI_API_KEY=f"{CANARY}\n"))
+    assert done.code == 0
+    assert {entry.authorization for entry in server.entries()} == {f"Bearer {CANARY}"}

@@ -584,3 +584,23 @@ def test_the_end_syncs_after_another_error_too(tmp_path: Path, fsync: CountingFs
         run()
     assert fsync.files == 1
     assert facts_in(tmp_path) == FACTS[:1]
+
+
+def test_after_a_failed_fsync_no_later_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may have dropped the pages: a later success would mean nothing."""
+    with Journal(tmp_path) as journal:
+        journal.append({"type": "a"})
+
+        def fail(_descriptor: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", fail)
+            with pytest.raises(DiskError):
+                journal.sync()
+        with pytest.raises(DiskError, match="earlier fsync"):
+            journal.sync()
+        with pytest.raises(DiskError, match="earlier fsync"):
+            journal.append({"type": "b"})

@@ -56,6 +56,39 @@ _HAN = [chr(0x4E00 + 7 * index) for index in range(400)]
 _WORDS = [f"w{index}" for index in range(400)]
 
 
+# (instruction, input, output, the reason that its rejection must name)
+DEFECTS = [
+    ("写诗", "<无输入>", "春眠不觉晓。", "instruction_length"),
+    ("，请写一首关于雨的诗", "<无输入>", "春雨绵绵。", "opening"),
+    ("描述下面这张图片的内容", "<无输入>", "一只猫。", "blocked_word"),
+    ("解释立春这个节气的含义", "<无输入>", "", "empty_output"),
+    ("概括下面这段话的大意", "［在此处插入文本］", "大意如此。", "placeholder"),
+    ("改正下面这句话里的错字", "我在学教上课。", "我在学教上课。", "echo"),
+    ("推荐三道适合夏天的凉菜", "<无输入>", "抱歉，我无法提供这方面的帮助。", "refusal"),
+    ("说说你对加班文化的看法", "<无输入>", "作为一个人工智能语言模型，我没有看法。", "refusal"),
+    ("列出三个GPT擅长的写作任务", "<无输入>", "写信、写诗、写稿。", "mentions_gpt"),
+    ("Explain why the sky is blue to a child", "<无输入>", "天空散射蓝光。", "wrong_language"),
+    (
+        "介绍一种北京的传统小吃",
+        "<无输入>",
+        "豆汁儿是北京的小吃,味道酸,很多人爱喝,也有人怕,",
+        "punctuation",
+    ),
+    ("用一句话写写老家的书房", "<无输入>", "這张桌子很旧，還有一把椅子。", "mixed_script"),
+]
+
+
+def defective(prompt: str, rng: object) -> str:
+    """Every planted defect in one reply, each as a block of its own."""
+    assert rng is not None
+    first = int(prompt.rsplit("###\n", 1)[1].split(".")[0])
+    blocks = [
+        f"{number}. 指令：{instruction}\n{number}. 输入：\n{given}\n{number}. 输出：\n{output}"
+        for number, (instruction, given, output, _reason) in enumerate(DEFECTS, start=first)
+    ]
+    return "\n###\n".join(blocks).split("：", 1)[1] + "\n###\n"
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
     with ServerProcess(script()) as process:
@@ -156,3 +189,17 @@ def test_a_language_from_another_package(server: ServerProcess, tmp_path: Path) 
     unknown = generate(server, tmp_path / "x", "--lang", "nope", "--n", "6", env=env)
     assert unknown.code == 2
     assert "toy" in unknown.err
+
+
+def test_no_planted_chinese_defect_passes(server: ServerProcess, tmp_path: Path) -> None:
+    server.reset(Script(reply_hook="tests.test_languages:defective"))
+    config = tmp_path / "run.toml"
+    config.write_text("max_barren = 2\n")
+    out = tmp_path / "run"
+    more = ("--tasks", str(len(DEFECTS)), "--config", str(config))
+    done = generate(server, out, "--lang", "zh", "--n", "1", *more)
+    assert done.code == 5, done.err
+    rows = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
+    first = [row for row in rows if row["request"] == 0]
+    assert [row["reason"] for row in first] == [reason for *_task, reason in DEFECTS]
+    assert (out / "belle.zh.jsonl").read_bytes() == b""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from selfinstruct.errors import UsageError
 from selfinstruct.recipes.alpaca import Alpaca
 from selfinstruct.recipes.recipe import Ingredients, Recipe
+from selfinstruct.recipes.translate import Translate
 
-RECIPES: dict[str, type[Recipe]] = {"alpaca": Alpaca}
+RECIPES: dict[str, type[Recipe]] = {"alpaca": Alpaca, "translate": Translate}
 
 
 def get_recipe(name: str) -> type[Recipe]:

@@ -62,7 +62,9 @@ class Alpaca:
         self._tasks = ingredients.tasks
         self._examples = examples
         self._seeds = [
-            (seed.id, self._shown(seed.task)) for seed in seeds if _size(seed.task) <= example_chars
+            (seed.id, shown(seed.task, self._language))
+            for seed in seeds
+            if _size(seed.task) <= example_chars
         ]
         if len(self._seeds) < examples:
             raise UsageError(
@@ -73,17 +75,18 @@ class Alpaca:
 
     def prompt(self, _request: int, rng: random.Random) -> Prompt:
         """Brief, examples 1…k, and the open label of block k+1."""
-        shown = sample(rng, self._seeds, self._examples)
-        first = len(shown) + 1
-        last = len(shown) + self._tasks
+        examples = sample(rng, self._seeds, self._examples)
+        first = len(examples) + 1
+        last = len(examples) + self._tasks
         label = self._language.instruction[0]
         parts = [self._template.substitute(count=last)]
-        parts += [self._block(number, task) for number, (_id, task) in enumerate(shown, start=1)]
+        for number, (_id, task) in enumerate(examples, start=1):
+            parts.append(block(number, task, self._language))
         parts.append(f"{SEPARATOR}\n{first}. {label}:")
         return Prompt(
             text="".join(parts),
             stop=(f"\n{SEPARATOR}\n{last + 1}.", f"\n{last + 1}. {label}:"),
-            example_ids=tuple(id for id, _task in shown),
+            example_ids=tuple(id for id, _task in examples),
             first=first,
             asked=self._tasks,
             seed=int(rng.random() * 2**31),
@@ -107,23 +110,24 @@ class Alpaca:
             for position, block in enumerate(blocks)
         ]
 
-    def _shown(self, task: Task) -> Task:
-        """A seed task as a prompt shows it."""
-        language = self._language
-        return Task(
-            re.sub(r"\s+", " ", task.instruction).strip().rstrip(":："),
-            escape(task.input, language) or language.no_input,
-            escape(task.output, language),
-        )
 
-    def _block(self, number: int, task: Task) -> str:
-        language = self._language
-        return (
-            f"{SEPARATOR}\n"
-            f"{number}. {language.instruction[0]}: {task.instruction}\n"
-            f"{number}. {language.input[0]}:\n{task.input}\n"
-            f"{number}. {language.output[0]}:\n{task.output}\n"
-        )
+def shown(task: Task, language: Language) -> Task:
+    """A task as a prompt shows it: one line of instruction, nothing that reads as scaffolding."""
+    return Task(
+        re.sub(r"\s+", " ", task.instruction).strip().rstrip(":："),
+        escape(task.input, language) or language.no_input,
+        escape(task.output, language),
+    )
+
+
+def block(number: int, task: Task, language: Language) -> str:
+    """The block of a `shown` task."""
+    return (
+        f"{SEPARATOR}\n"
+        f"{number}. {language.instruction[0]}: {task.instruction}\n"
+        f"{number}. {language.input[0]}:\n{task.input}\n"
+        f"{number}. {language.output[0]}:\n{task.output}\n"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,119 @@
+"""The translate recipe: each row of another run becomes one row of this run's language.
+
+Enters: source rows. Leaves: a prompt for each, and one Candidate for each reply, with what was lost
+in translation as its defect. The route of Chinese-Alpaca (ymcui/Chinese-LLaMA-Alpaca), which
+translated Alpaca's rows and checked nothing. Knows no HTTP, file or filter.
+
+The prompt shows the source as block 1, in this language's labels, and leaves block 2 open, so that
+completions and chat models answer in the shape that the Alpaca parser reads.
+
+>>> lost(Task("Add 3 and 4.", "", "It is `7`."), Task("把 3 和 4 相加。", "", "得 `8`。"))
+('numbers_differ', '7, 8')
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Set
+from typing import ClassVar
+
+from selfinstruct.recipes.alpaca import SEPARATOR, block, shown, split_blocks
+from selfinstruct.recipes.numbers import unmatched
+from selfinstruct.recipes.recipe import Ingredients
+from selfinstruct.records import Candidate, Prompt, Reply, Task
+
+MARKER = "<untranslatable>"
+_MARKERS = re.compile(r"<\s*(?:untranslatable|不可翻译)\s*>\s*[:：]?\s*(.{0,200})", re.IGNORECASE)
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_INLINE = re.compile(r"(?<!`)`([^`\n]{1,200})`(?!`)")
+# Comments and string literals in code may be translated: they are not compared.
+_IN_CODE = re.compile(r"#[^\n]*|//[^\n]*|/\*.*?\*/|\"[^\"\n]*\"|'[^'\n]*'", re.DOTALL)
+_ADDRESS = re.compile(r"https?://[^\s)>\]\"'，。；、）》]+|[\w.+-]+@[\w-]+\.[\w.-]*\w", re.ASCII)
+
+
+class Translate:
+    """Request k translates source row k."""
+
+    placeholders: ClassVar[Set[str]] = frozenset({"marker"})
+    # The source was judged in its own language by rules for what may be asked.
+    skipped_filters: ClassVar[Set[str]] = frozenset(
+        {"instruction_length", "opening", "blocked_word", "url_input", "mentions_gpt"}
+    )
+
+    def __init__(self, ingredients: Ingredients) -> None:
+        self._language = ingredients.language
+        self._brief = ingredients.template.substitute(marker=MARKER)
+        self._source = {row.id: row.task for row in ingredients.source}
+        self._ids = tuple(self._source)
+        self.requests: int | None = len(self._ids)
+
+    def prompt(self, request: int, rng: random.Random) -> Prompt:
+        """The brief, the source as block 1, and the open label of block 2."""
+        id = self._ids[request]
+        language = self._language
+        source = block(1, shown(self._source[id], language), language)
+        return Prompt(
+            text=f"{self._brief}{source}{SEPARATOR}\n2. {language.instruction[0]}:",
+            stop=(f"\n{SEPARATOR}\n3.", f"\n3. {language.instruction[0]}:"),
+            example_ids=(id,),
+            first=2,
+            asked=1,
+            seed=int(rng.random() * 2**31),
+        )
+
+    def parse(self, reply: Reply, prompt: Prompt) -> list[Candidate]:
+        """One candidate: the reply's first block, judged against its source."""
+        id = prompt.example_ids[0]
+        marked = _MARKERS.search(reply.text)
+        found = split_blocks(reply.text, self._language, finish_reason=reply.finish_reason)
+        task = found[0].task if found else Task("", "", "")
+        if marked:
+            defect, detail = "untranslatable", marked.group(1).strip()
+        elif not found or found[0].defect:
+            defect = found[0].defect if found else "incomplete"
+            detail = found[0].detail if found else "no task in the reply"
+        else:
+            defect, detail = lost(self._source[id], task)
+        return [
+            Candidate(
+                request=reply.request,
+                position=0,
+                task=task,
+                example_ids=(),
+                model=reply.model,
+                defect=defect,
+                detail=detail,
+                source_id=id,
+            )
+        ]
+
+
+def lost(source: Task, translation: Task) -> tuple[str, str]:
+    """(what a translation did not keep, the evidence), two "" when it kept all that is checked."""
+    if bool(source.input.strip()) != bool(translation.input.strip()):
+        side = "source" if source.input.strip() else "translation"
+        return "input_differs", f"only the {side} has an input"
+    if source.instruction.strip() == translation.instruction.strip():
+        return "untranslated", "the instruction is the source's"
+    one, other = _text(source), _text(translation)
+    missing = sorted(set(_ADDRESS.findall(one)) ^ set(_ADDRESS.findall(other)))
+    if missing:
+        return "urls_differ", ", ".join(missing)[:200]
+    if numbers := unmatched(one, other):
+        return "numbers_differ", ", ".join(numbers)[:200]
+    if _code(one) != _code(other):
+        return "code_differs", " | ".join(sorted(_code(one) ^ _code(other)))[:200]
+    return "", ""
+
+
+def _text(task: Task) -> str:
+    return "\n".join((task.instruction, task.input, task.output))
+
+
+def _code(text: str) -> set[str]:
+    """The code in a text, without comments, strings and blanks."""
+    fenced = _FENCED.findall(text)
+    inline = _INLINE.findall(_FENCED.sub("", text))
+    pieces = (re.sub(r"\s+", "", _IN_CODE.sub("", piece)) for piece in (*fenced, *inline))
+    return {piece for piece in pieces if piece}

@@ -18,7 +18,7 @@ _MOST_COMMON = 12
 def stats(directory: Path) -> dict[str, Any]:
     """Length quantiles, share of rows with input, openings and nearness of the kept rows.
 
-    openings: the most common first words (characters where words are not spaced).
+    openings: the most common first words, in scripts without spaces the first two characters.
     rouge_l: quantiles of the ROUGE-L to each row's nearest earlier row: low means varied.
     Raises UsageError when no records are published or the file is damaged.
     """
@@ -41,7 +41,7 @@ def stats(directory: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {str(error).splitlines()[0]}") from None
     if rows.is_empty():
         return {"run": str(directory), "rows": 0}
-    opening = pl.col("instruction").str.to_lowercase().str.extract(r"^([\w']+|.)")
+    opening = pl.col("instruction").str.to_lowercase().str.extract(r"^([a-z0-9']+|..?)")
     common = rows.select(opening.alias("opening"))["opening"].value_counts(sort=True)
     return {
         "run": str(directory),

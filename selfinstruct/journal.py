@@ -21,7 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from selfinstruct.errors import DiskError, JournalDamaged, RunLocked, UsageError
+from selfinstruct.errors import (
+    DiskError,
+    JournalDamaged,
+    RunLocked,
+    SelfInstructError,
+    UsageError,
+)
 
 VERSION = 1
 NAME = "journal.jsonl"
@@ -123,7 +129,7 @@ class Journal:
             raise _cannot_open(self.path.parent, error) from error
         try:
             self._recover()
-        except BaseException:
+        except SelfInstructError:
             self.close()
             raise
         return self

@@ -224,3 +224,30 @@ def test_translate_asked_wrongly(
     done = generate(server, tmp_path / "out", *flags)
     assert done.code == 2
     assert said in done.err
+
+
+# ── what is lost, and what only looks so ─────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "defect"),
+    [
+        (("See it.", "", "Go to https://a.com/x."), ("看看。", "", "去https://a.com/x看看。"), ""),
+        (("See it.", "", "Go to https://a.com/x"), ("看看。", "", "去 https://a.com/y"), "urls_differ"),
+        (("Name two.", "", "- tea\n- rice"), ("说两个。", "", "1. 茶\n2. 米"), ""),
+        (("Write.", "", "```\nDear Bob\n```"), ("写。", "", "```\n亲爱的鲍勃\n```"), ""),
+        (("Fix.", "", "```py\nx = 1  # a\n```"), ("改。", "", "```py\nx = 1  # 甲\n```"), ""),
+        (("Fix.", "", "```py\nx = 1\n```"), ("改。", "", "```py\ny = 1\n```"), "code_differs"),
+        (("Greet us.", "", "Good morning to all"), ("打招呼。", "", "Good morning to all"), "untranslated"),
+        (("写一句问候。", "", "大家早上好"), ("Greet us.", "", "大家早上好"), "untranslated"),
+        (("List the names.", "", "Barack Obama"), ("列出人名。", "", "Barack Obama"), ""),
+        (("Put it into French.", "good day all", "bonjour à tous"),
+         ("译成法语。", "good day all", "bonjour à tous"), ""),
+        (("Write a loop for me.", "", "for i in x(3): print(i)"),
+         ("写一个循环。", "", "for i in x(3): print(i)"), ""),
+    ],
+)  # fmt: skip
+def test_close_calls(
+    source: tuple[str, str, str], translation: tuple[str, str, str], defect: str
+) -> None:
+    assert lost(Task(*source), Task(*translation))[0] == defect

@@ -25,11 +25,29 @@ from selfinstruct.records import Candidate, Prompt, Reply, Task
 
 MARKER = "<untranslatable>"
 _MARKERS = re.compile(r"<\s*(?:untranslatable|不可翻译)\s*>\s*[:：]?\s*(.{0,200})", re.IGNORECASE)
-_FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_FENCED = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`([^`\n]{1,200})`(?!`)")
 # Comments and string literals in code may be translated: they are not compared.
 _IN_CODE = re.compile(r"#[^\n]*|//[^\n]*|/\*.*?\*/|\"[^\"\n]*\"|'[^'\n]*'", re.DOTALL)
-_ADDRESS = re.compile(r"https?://[^\s)>\]\"'，。；、）》]+|[\w.+-]+@[\w-]+\.[\w.-]*\w", re.ASCII)
+# A fence around a letter or a poem is no code: it is to be translated.
+_PLAIN_FENCE = re.compile(r"\s*(?:te?xt|plain\w*|markdown|md)?\s*", re.IGNORECASE)
+_CODE_SIGNS = re.compile(r"[{}=;<>\[\]$|]|\w\(")
+# ASCII alone, for Chinese text follows an address without a blank.
+_ADDRESS = re.compile(
+    r"(?:https?://|www\.)[\w.~:/?#@!$&*+,;=%-]+|[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w", re.ASCII
+)
+# Neither prose: code, addresses, lines that look like code, and capitalised words (names).
+_NO_PROSE = re.compile(
+    rf"{_FENCED.pattern}|{_INLINE.pattern}|{_ADDRESS.pattern}|^[^\n]*(?:[{{}}=;]|\w\()[^\n]*$|[A-Z]\w*",
+    re.DOTALL | re.MULTILINE | re.ASCII,
+)
+# A task about a language may well keep its text as it is: 译成法语, "in Spanish".
+_NAMES_LANGUAGE = re.compile(
+    r"[英法德日韩俄中汉][语文]|(?:西班牙|拉丁|意大利|葡萄牙|阿拉伯)[语文]|英译|"
+    r"\b(?:English|French|German|Japanese|Korean|Russian|Chinese|Mandarin|Spanish|Latin|Italian"
+    r"|Portuguese|Arabic|pinyin)\b",
+    re.IGNORECASE,
+)
 
 
 class Translate:
@@ -65,9 +83,9 @@ class Translate:
     def parse(self, reply: Reply, prompt: Prompt) -> list[Candidate]:
         """One candidate: the reply's first block, judged against its source."""
         id = prompt.example_ids[0]
-        marked = _MARKERS.search(reply.text)
         found = split_blocks(reply.text, self._language, finish_reason=reply.finish_reason)
         task = found[0].task if found else Task("", "", "")
+        marked = _MARKERS.match(task.instruction)
         if marked:
             defect, detail = "untranslatable", marked.group(1).strip()
         elif not found or found[0].defect:
@@ -94,11 +112,10 @@ def lost(source: Task, translation: Task) -> tuple[str, str]:
     if bool(source.input.strip()) != bool(translation.input.strip()):
         side = "source" if source.input.strip() else "translation"
         return "input_differs", f"only the {side} has an input"
-    if source.instruction.strip() == translation.instruction.strip():
-        return "untranslated", "the instruction is the source's"
+    if field := _untranslated(source, translation):
+        return "untranslated", f"the {field} is the source's"
     one, other = _text(source), _text(translation)
-    missing = sorted(set(_ADDRESS.findall(one)) ^ set(_ADDRESS.findall(other)))
-    if missing:
+    if missing := sorted(_addresses(one) ^ _addresses(other)):
         return "urls_differ", ", ".join(missing)[:200]
     if numbers := unmatched(one, other):
         return "numbers_differ", ", ".join(numbers)[:200]
@@ -111,9 +128,41 @@ def _text(task: Task) -> str:
     return "\n".join((task.instruction, task.input, task.output))
 
 
+def _addresses(text: str) -> set[str]:
+    return {address.rstrip(".,;:!?*") for address in _ADDRESS.findall(text)}
+
+
+def _untranslated(source: Task, translation: Task) -> str:
+    """The field that is prose and word for word the source's, or ""."""
+    if source.instruction.strip() == translation.instruction.strip():
+        return "instruction"
+    if _NAMES_LANGUAGE.search(translation.instruction):
+        return ""
+    script = _script(source.instruction + " " + source.output)
+    for name in ("input", "output"):
+        text = getattr(source, name).strip()
+        if text == getattr(translation, name).strip() and script and _script(text) == script:
+            return name
+    return ""
+
+
+def _script(text: str) -> str:
+    """Is it "han" or "letters", by what most of a text's prose is written in; "" without prose."""
+    prose = _NO_PROSE.sub(" ", text)
+    han = len(re.findall(r"[\u3400-\u9fff]", prose))
+    words = re.findall(r"[^\W\d_\u3400-\u9fff]{2,}", prose)
+    if han < 2 and len(words) < 2:
+        return ""
+    return "han" if han > len(words) else "letters"
+
+
 def _code(text: str) -> set[str]:
     """The code in a text, without comments, strings and blanks."""
-    fenced = _FENCED.findall(text)
+    fenced = [
+        body
+        for info, body in _FENCED.findall(text)
+        if not _PLAIN_FENCE.fullmatch(info) or _CODE_SIGNS.search(body)
+    ]
     inline = _INLINE.findall(_FENCED.sub("", text))
     pieces = (re.sub(r"\s+", "", _IN_CODE.sub("", piece)) for piece in (*fenced, *inline))
     return {piece for piece in pieces if piece}

@@ -178,7 +178,8 @@ def make_config(
     given = {key: value for key, value in flags.items() if value is not None}
     merged = {**from_environment, **from_file, **given}
     if not merged.get("base_url"):
-        merged = {**embedded.profile(merged.get("lang")), **merged}
+        grammar = merged.get("recipe", "alpaca") == "alpaca"
+        merged = {**embedded.profile(merged.get("lang") if grammar else ""), **merged}
     try:
         return Config.model_validate(merged)
     except ValidationError as error:

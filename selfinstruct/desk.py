@@ -44,9 +44,7 @@ class Desk:
 
     def look(self, reply: Reply) -> int:
         """Parse a reply ahead of its turn; the number of its tasks that may be kept."""
-        candidates: Sequence[Candidate] = ()
-        if not reply.outcome:
-            candidates = self.track.recipe.parse(reply, self.track.prompt(reply.request))
+        candidates = self.track.recipe.parse(reply, self.track.prompt(reply.request))
         self._parsed[reply.request] = candidates
         return sum(not candidate.defect for candidate in candidates)
 

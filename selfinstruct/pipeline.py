@@ -73,7 +73,7 @@ async def generate(
     that holds part of a run can always be gone on with.
     """
     config = plan.config
-    refuse_foreign_files(directory, config.lang)
+    refuse_foreign_files(directory, plan)
     finished = finished_manifest(plan, directory)
     if finished is not None:
         watcher.notice(f"{directory} already holds the {finished.kept} rows asked for")
@@ -127,11 +127,14 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
     return history
 
 
-def refuse_foreign_files(directory: Path, langs: Sequence[str]) -> None:
+def refuse_foreign_files(directory: Path, plan: Plan) -> None:
     """Raises UsageError when the directory has row files but no journal that they come from."""
     if (directory / JOURNAL).exists():
         return
-    for name in (*map(dataset_name, langs), RECORDS, REJECTED, MANIFEST):
+    names = [*map(dataset_name, plan.config.lang), RECORDS, REJECTED, MANIFEST]
+    if plan.source_bytes:
+        names.append(SOURCE)
+    for name in names:
         if (directory / name).exists():
             raise UsageError(
                 f"{directory / name} is there, but no {JOURNAL} that it comes from",
@@ -145,9 +148,10 @@ def finished_manifest(plan: Plan, directory: Path) -> Manifest | None:
     if manifest is None or not manifest.complete:
         return None
     plan.check({"fingerprint": manifest.fingerprint}, directory)
-    if manifest.n and plan.config.n and manifest.n > plan.config.n:
+    held = manifest.n or manifest.kept
+    if plan.config.n and held > plan.config.n:
         raise UsageError(
-            f"{directory} already holds {manifest.n} rows, more than the {plan.config.n} asked for",
+            f"{directory} already holds {held} rows, more than the {plan.config.n} asked for",
             hint="use another --out, or take the first rows of its files",
         )
     untouched = (directory / JOURNAL).stat().st_size == manifest.journal_bytes
@@ -287,6 +291,8 @@ class _Run:
         barren = self._barren[desk.track.lang]
         if desk.full or barren < self._plan.config.max_barren:
             return None
+        if desk.track.recipe.requests is not None:
+            return None  # The source itself is the limit.
         return GaveUp(
             f"the last {barren} replies gave no new row; most common reason so far: "
             f"{desk.most_common_reason}",

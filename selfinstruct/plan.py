@@ -193,13 +193,17 @@ def _read_source(run: Path, lang: tuple[str, ...]) -> bytes:
     """The kept rows of a run in other languages than `lang`, as JSON Lines of id and task."""
     path = run / "records.jsonl"
     rows = []
+    seen: set[str] = set()
     for number, line in enumerate(_read(path).split(b"\n")[:-1], start=1):
         try:
             row = json.loads(line)
             if row["lang"] not in lang:
                 kept = {key: row[key] for key in ("id", "instruction", "input", "output")}
+                if row["id"] in seen or not all(isinstance(text, str) for text in kept.values()):
+                    raise ValueError
+                seen.add(row["id"])
                 rows.append(json.dumps(kept).encode() + b"\n")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UsageError(f"{path}:{number}: not a record") from None
     if not rows:
         raise UsageError(f"{path}: no row in another language than {', '.join(lang)}")

@@ -251,3 +251,40 @@ def test_close_calls(
     source: tuple[str, str, str], translation: tuple[str, str, str], defect: str
 ) -> None:
     assert lost(Task(*source), Task(*translation))[0] == defect
+
+
+def test_a_row_whose_request_gives_nothing_is_rejected_by_name(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "en", tmp_path / "zh"
+    server.reset(Script(reply_hook="tests.test_translate:english"))
+    assert generate(server, source, "--n", "12").code == 0
+    hook = "tests.test_translate:translator"
+    server.reset(Script(reply_hook=hook, faults={"content_filter_400": 0.5}))
+    translate = ("--recipe", "translate", "--from", source, "--lang", "zh")
+    assert generate(server, out, *translate).code == 0
+    rejected = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
+    kept = (out / "belle.zh.jsonl").read_text().splitlines()
+    assert "content_filter" in {row["reason"] for row in rejected}
+    assert len(kept) + len(rejected) == 12
+    # Fewer rows than it holds are not taken away from it.
+    fewer = generate(server, out, *translate, "--n", "1")
+    assert fewer.code == 2
+
+
+def test_a_lone_surrogate_in_a_source_row_is_no_obstacle(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    source = tmp_path / "en"
+    source.mkdir()
+    row = {"id": "a", "lang": "en", "instruction": "Say \ud800.", "input": "", "output": "x\u2028y"}
+    (source / "records.jsonl").write_text(json.dumps(row) + "\n")
+    server.reset(Script(reply_hook="tests.test_translate:translator"))
+    out = tmp_path / "zh"
+    done = generate(server, out, "--recipe", "translate", "--from", source, "--lang", "zh")
+    assert done.code == 0, done.err
+
+
+def test_lines_of_an_instruction_are_kept_in_the_prompt() -> None:
+    task = Task("Explain:\n```python\nfor i in x:\n    print(i)\n```", "", "It prints.")
+    assert "for i in x:\n    print(i)\n" in recipe(task).prompt(0, random.Random(0)).text

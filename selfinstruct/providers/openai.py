@@ -83,10 +83,12 @@ class Dialect:
             "seed": prompt.seed,
         }
         body[self.max_tokens_name] = body.pop("max_tokens")
+        # A lone surrogate, which a model may well have written, has no UTF-8: it is sent as "?".
+        text = prompt.text.encode("utf-8", "replace").decode("utf-8")
         if self.api == "chat":
-            body["messages"] = [{"role": "user", "content": prompt.text}]
+            body["messages"] = [{"role": "user", "content": text}]
         else:
-            body["prompt"] = prompt.text
+            body["prompt"] = text
         return {key: value for key, value in body.items() if key not in self.dropped}
 
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Set
 from typing import ClassVar
 
-from selfinstruct.recipes.alpaca import SEPARATOR, block, shown, split_blocks
+from selfinstruct.recipes.alpaca import SEPARATOR, block, escape, split_blocks
 from selfinstruct.recipes.numbers import unmatched
 from selfinstruct.recipes.recipe import Ingredients
 from selfinstruct.records import Candidate, Prompt, Reply, Task
@@ -70,7 +70,14 @@ class Translate:
         """The brief, the source as block 1, and the open label of block 2."""
         id = self._ids[request]
         language = self._language
-        source = block(1, shown(self._source[id], language), language)
+        task = self._source[id]
+        shown = Task(
+            # Lines kept, unlike a seed's: an instruction may hold code.
+            escape(task.instruction, language),
+            escape(task.input, language) or language.no_input,
+            escape(task.output, language),
+        )
+        source = block(1, shown, language)
         return Prompt(
             text=f"{self._brief}{source}{SEPARATOR}\n2. {language.instruction[0]}:",
             stop=(f"\n{SEPARATOR}\n3.", f"\n3. {language.instruction[0]}:"),
@@ -86,7 +93,10 @@ class Translate:
         found = split_blocks(reply.text, self._language, finish_reason=reply.finish_reason)
         task = found[0].task if found else Task("", "", "")
         marked = _MARKERS.match(task.instruction)
-        if marked:
+        if reply.outcome:
+            # The row is not lost without a word: it is rejected for what happened to its request.
+            defect, detail = reply.outcome, "no translation came"
+        elif marked:
             defect, detail = "untranslatable", marked.group(1).strip()
         elif not found or found[0].defect:
             defect = found[0].defect if found else "incomplete"

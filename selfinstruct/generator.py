@@ -35,7 +35,9 @@ from selfinstruct.errors import (
 )
 from selfinstruct.history import History, settle
 from selfinstruct.journal import Journal
-from selfinstruct.providers.openai import as_failure, explain, read_body
+from selfinstruct.providers.answers import read_body
+from selfinstruct.providers.dialect import explain
+from selfinstruct.providers.openai import as_failure
 from selfinstruct.records import Api, Prompt, Reply, Ticket, prompt_digest
 from selfinstruct.throttle import Throttle
 

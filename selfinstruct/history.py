@@ -13,7 +13,7 @@ from typing import Any
 
 from selfinstruct.errors import JournalDamaged, Malformed, UsageError
 from selfinstruct.journal import NAME, VERSION, Fact, body_of, read_facts
-from selfinstruct.providers.openai import read_body
+from selfinstruct.providers.answers import read_body
 from selfinstruct.records import Reply, Ticket
 
 

@@ -36,7 +36,8 @@ from selfinstruct.journal import Journal
 from selfinstruct.manifest import Manifest, read_manifest
 from selfinstruct.plan import SOURCE, Plan
 from selfinstruct.progress import Progress
-from selfinstruct.providers.openai import Dialect, OpenAIProvider
+from selfinstruct.providers.dialect import Dialect
+from selfinstruct.providers.openai import OpenAIProvider
 from selfinstruct.records import Reply, Ticket
 from selfinstruct.throttle import Throttle
 

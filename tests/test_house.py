@@ -148,7 +148,7 @@ def test_every_floor_names_rooms_that_exist() -> None:
 
 
 def test_the_walk_sees_the_imports_that_are_there() -> None:
-    assert our_imports("history") >= {"errors", "journal", "providers.openai", "records"}
+    assert our_imports("history") >= {"errors", "journal", "providers.answers", "records"}
     assert our_imports("recipes.alpaca") >= {"errors", "languages", "records", "sampler"}
     assert "pipeline" in our_imports("cli"), "an import inside a function counts too"
 

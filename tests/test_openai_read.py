@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfinstruct.errors import Malformed
-from selfinstruct.providers.openai import Dialect, read_body, retry_after
+from selfinstruct.providers.answers import read_body
+from selfinstruct.providers.dialect import Dialect
+from selfinstruct.providers.refusals import retry_after
 from selfinstruct.records import Api, Prompt, Reply, Ticket
 
 APIS: tuple[Api, ...] = ("completions", "chat")

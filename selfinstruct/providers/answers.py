@@ -1,0 +1,95 @@
+"""What a 200 says: the raw bytes of an answer → a Reply. Pure.
+
+Enters: journaled bytes and the API that was asked. Leaves: a Reply, or Malformed. Knows no HTTP. The
+SDK returns a str for an HTML page and None for `null`, so the bytes are read here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from selfinstruct.errors import Malformed
+from selfinstruct.records import Api, Reply, Ticket
+
+# Reasoning models: "<think>…</think>answer", or only the closing tag when the template opened it.
+_THOUGHT = re.compile(r"\A(?:\s*<think>.*?|(?:(?!<think>).)*)</think>", re.DOTALL)
+# What a server leaves of the tokenizer's own end markers.
+_END_TOKENS = re.compile(r"(?:\s*(?:<\|[a-z_]{2,20}\|>|</s>))+\s*\Z")
+
+
+def read_body(ticket: Ticket, api: Api, body: bytes) -> Reply:
+    """The Reply in the raw body of a 200. Pure. Raises Malformed when the body is not one.
+
+    >>> body = b'{"choices":[{"text":" Hi","finish_reason":"stop"}]}'
+    >>> read_body(Ticket(0, "en"), "completions", body).text
+    ' Hi'
+    """
+    try:
+        # Decoded here, since json would let surrogates through that UTF-8 does not have.
+        data: Any = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        start = body[:60].decode("utf-8", "replace")
+        raise Malformed(f"a 200 that is not JSON: {start!r}", status=200) from None
+    choice = _first_choice(data)
+    usage = data.get("usage")
+    prompt_tokens, completion_tokens = (
+        _count(usage, "prompt_tokens"),
+        _count(usage, "completion_tokens"),
+    )
+    text, refused = _text(api, choice)
+    finish = choice.get("finish_reason")
+    finish_reason = finish if isinstance(finish, str) else ""
+    outcome = ""
+    if refused:
+        outcome = "refusal"
+    elif finish_reason == "content_filter":
+        outcome = "content_filter"
+    elif not text.strip():
+        outcome = "empty"
+    model = data.get("model")
+    return Reply(
+        request=ticket.k,
+        lang=ticket.lang,
+        text="" if outcome else text,
+        finish_reason=finish_reason,
+        model=model if isinstance(model, str) else "",
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        outcome=outcome,
+    )
+
+
+def _first_choice(data: Any) -> dict[str, Any]:
+    choices = data.get("choices") if isinstance(data, dict) else None
+    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
+        raise Malformed("a 200 without choices", status=200)
+    choice: dict[str, Any] = choices[0]
+    return choice
+
+
+def _text(api: Api, choice: Mapping[str, Any]) -> tuple[str, bool]:
+    """(the generated text, was it refused?)"""
+    if api == "completions":
+        text = choice.get("text")
+        if not isinstance(text, str):
+            raise Malformed("a 200 whose choice has no text", status=200)
+        return _END_TOKENS.sub("", text), False
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise Malformed("a 200 whose choice has no message", status=200)
+    if message.get("refusal"):
+        return "", True
+    content = message.get("content")
+    if content is None:
+        return "", False
+    if not isinstance(content, str):
+        raise Malformed("a 200 whose message has no text", status=200)
+    return _END_TOKENS.sub("", _THOUGHT.sub("", content)), False
+
+
+def _count(usage: Any, name: str) -> int | None:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -105,7 +105,7 @@ def compare(width: int, rows: int) -> float:
         )
         manifest = json.loads((Path(run) / "manifest.json").read_text())
         bodies = Path(folder) / "bodies.jsonl"
-        config = Config(n=rows, base_url=server.base_url, model=MODEL)
+        config = Config(n=rows, base_url=(server.base_url,), model=(MODEL,))
         plan = Plan.of(config)
         with bodies.open("w") as file:
             for request in range(ours.requests):

@@ -22,8 +22,8 @@ from selfinstruct.formats import FORMATS
 if TYPE_CHECKING:
     from selfinstruct.config import Config
     from selfinstruct.manifest import Manifest
-    from selfinstruct.pipeline import Endpoint
     from selfinstruct.plan import Plan
+    from selfinstruct.routes import Endpoint
 
 P = ParamSpec("P")
 
@@ -34,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done · 2 usage or bad input · 3 provider refused for good · 4 disk · "
-    "5 gave up · 130/143 interrupted, resumable.",
+    "5 gave up · 6 budget reached · 130/143 interrupted, resumable.",
 )
 model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
@@ -44,11 +44,20 @@ Run = Annotated[Path, typer.Argument(help="A run directory.", show_default=False
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 BaseUrl = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        help="OpenAI-compatible endpoint, e.g. http://HOST:8000/v1. [env OPENAI_BASE_URL]"
+        help="OpenAI-compatible endpoint, e.g. http://HOST:8000/v1; may be repeated. "
+        "[env OPENAI_BASE_URL]"
     ),
 ]
+Rpm = Annotated[float | None, typer.Option(help="Requests a minute, for each endpoint.")]
+Tpm = Annotated[float | None, typer.Option(help="Tokens a minute, for each endpoint.")]
+MaxCost = Annotated[float | None, typer.Option(help="USD that the whole run may cost.")]
+MaxTotalTokens = Annotated[
+    int | None, typer.Option(help="Tokens that the whole run may take, prompts included.")
+]
+PriceIn = Annotated[float | None, typer.Option(help="USD per million prompt tokens.")]
+PriceOut = Annotated[float | None, typer.Option(help="USD per million completion tokens.")]
 Concurrency = Annotated[str | None, typer.Option(metavar="auto|N", help="Requests in flight.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds for one attempt in all. [600]")]
 
@@ -128,7 +137,11 @@ def generate(
     ] = None,
     base_url: BaseUrl = None,
     model: Annotated[
-        str | None, typer.Option(help="Model name; asked of the server if it has one.")
+        list[str] | None,
+        typer.Option(
+            help="Model name; asked of the server if it has one. One for all endpoints, "
+            "or one for each."
+        ),
     ] = None,
     api: Annotated[str | None, typer.Option(metavar="auto|completions|chat", help="[auto]")] = None,
     concurrency: Concurrency = None,
@@ -142,6 +155,18 @@ def generate(
     tasks: Annotated[
         int | None, typer.Option(help="Tasks asked for in one request. [en 17, zh 7]")
     ] = None,
+    choices: Annotated[
+        int | None, typer.Option(help="Answers to each prompt, which is paid for once. [1]")
+    ] = None,
+    structured: Annotated[
+        bool | None, typer.Option("--structured", help="Ask for JSON by schema (chat only).")
+    ] = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    max_cost: MaxCost = None,
+    max_total_tokens: MaxTotalTokens = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     timeout: Timeout = None,
     durability: Annotated[
         str | None,
@@ -162,7 +187,9 @@ def generate(
 
     flags = {
         "n": n, "recipe": recipe, "lang": lang or None, "source": source,
-        "base_url": base_url, "model": model, "api": api,
+        "base_url": base_url or None, "model": model or None, "api": api, "choices": choices,
+        "structured": structured, "rpm": rpm, "tpm": tpm, "max_cost": max_cost,
+        "max_total_tokens": max_total_tokens, "price_in": price_in, "price_out": price_out,
         "concurrency": _number_or_auto(concurrency), "seed": seed, "seeds": seeds,
         "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "tasks": tasks,
         "timeout": timeout, "durability": durability,
@@ -170,7 +197,7 @@ def generate(
     file = _read_config(config) if config else None
     settings = make_config(flags, file=file, file_name=str(config), environment=os.environ)
     plan = Plan.of(settings)  # Before the network is asked anything.
-    plan = plan.with_model(_model(settings, out))
+    plan = plan.with_models(_models(settings, out))
     _generate(plan, out, as_json=as_json, quiet=quiet)
 
 
@@ -180,6 +207,12 @@ def resume(
     directory: Run,
     base_url: BaseUrl = None,
     concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    max_cost: MaxCost = None,
+    max_total_tokens: MaxTotalTokens = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     timeout: Timeout = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -189,7 +222,11 @@ def resume(
     from selfinstruct.plan import Plan
 
     history = History.load(directory)
-    flags = {"base_url": base_url, "concurrency": _number_or_auto(concurrency), "timeout": timeout}
+    flags = {
+        "base_url": base_url or None, "concurrency": _number_or_auto(concurrency),
+        "rpm": rpm, "tpm": tpm, "max_cost": max_cost, "max_total_tokens": max_total_tokens,
+        "price_in": price_in, "price_out": price_out, "timeout": timeout,
+    }  # fmt: skip
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     if history.target != 0:
         overrides["n"] = history.target
@@ -308,6 +345,7 @@ def fetch() -> None:
 def _generate(plan: Plan, out: Path, *, as_json: bool, quiet: bool) -> None:
     from selfinstruct.display import Display
     from selfinstruct.pipeline import generate as run
+    from selfinstruct.views import money_lines
 
     with Display(_err(), quiet=quiet) as display:
         connect = functools.partial(_connect, plan, display)
@@ -320,50 +358,65 @@ def _generate(plan: Plan, out: Path, *, as_json: bool, quiet: bool) -> None:
             f"{manifest.requests['paid']} requests paid, "
             f"{manifest.tokens['completion']:,} completion tokens"
         )
+        for line in money_lines(manifest.cost, manifest.tokens):
+            display.notice(line)
 
 
 def _summary(manifest: Manifest, out: Path) -> dict[str, Any]:
     keys = ["complete", "n", "kept", "candidates", "rejected", "languages"]
-    keys += ["requests", "tokens", "seconds"]
+    keys += ["requests", "tokens", "cost", "endpoints", "seconds"]
     stated = manifest.model_dump()
     files = {name: str(out / name) for name in manifest.files}
     return {"run": str(out), **{key: stated[key] for key in keys}, "files": files, "exit_code": 0}
 
 
-def _connect(plan: Plan, display: Any, stack: ExitStack) -> Endpoint:
-    from selfinstruct.pipeline import Endpoint
+def _connect(plan: Plan, display: Any, stack: ExitStack) -> list[Endpoint]:
+    from selfinstruct.routes import Endpoint
 
-    if not plan.config.embedded:
-        return Endpoint(plan.config.base_url, _api_key())
+    config = plan.config
+    if not config.embedded:
+        return [
+            Endpoint(place.base_url, _api_key(config, place.base_url), place.model)
+            for place in config.places
+        ]
     from selfinstruct.providers.local import LocalServer
 
     display.notice("no endpoint given: using the embedded 135M model (it proves the road, no more)")
     server = stack.enter_context(LocalServer())
-    return Endpoint(server.base_url, server.api_key, server.concurrency)
+    return [Endpoint(server.base_url, server.api_key, server.model, server.concurrency)]
 
 
-def _model(settings: Config, out: Path) -> str:
-    """The model's name: the one given, the embedded one's, the run's own, or the server's only."""
+def _models(settings: Config, out: Path) -> tuple[str, ...]:
+    """The models' names: those given, the embedded one's, the run's own, or the only one of each
+    server."""
     if settings.model:
         return settings.model
     if settings.embedded:
         from selfinstruct.providers.local import model_name
 
-        return model_name()
+        return (model_name(),)
     from selfinstruct.history import History
     from selfinstruct.providers.openai import only_model
 
     try:
-        return str(History.load(out).header["config"]["model"])
+        stored = History.load(out).header["config"]["model"]
+        return (stored,) if isinstance(stored, str) else tuple(stored)
     except UsageError:
-        return only_model(settings.base_url, _api_key())
+        found = [only_model(url, _api_key(settings, url)) for url in settings.base_url]
+        return tuple(found) if len(set(found)) > 1 else (found[0],)
 
 
-def _api_key() -> str:
-    """OPENAI_API_KEY, which must be what an HTTP header can carry. Its value is never shown."""
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
+def _api_key(config: Config, base_url: str) -> str:
+    """OPENAI_API_KEY_N for the N-th --base-url if there is one, else OPENAI_API_KEY.
+
+    It must be what an HTTP header can carry; its value is never shown.
+    """
+    name = f"OPENAI_API_KEY_{config.base_url.index(base_url) + 1}"
+    if name not in os.environ:
+        name = "OPENAI_API_KEY"
+    key = os.environ.get(name, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UsageError("OPENAI_API_KEY holds characters that no key has; set it again")
+        raise UsageError(f"{name} holds characters that no key has; set it again")
     return key
 
 

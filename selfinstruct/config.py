@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -27,8 +27,13 @@ from selfinstruct.errors import UsageError
 
 # What a change of these does to the data: nothing. All other fields are in the fingerprint.
 FREE_FIELDS = frozenset(
-    {"n", "base_url", "concurrency", "timeout", "durability", "patience", "max_barren"}
-)
+    {
+        "n", "base_url", "concurrency", "timeout", "durability", "patience", "max_barren", "rpm",
+        "tpm", "max_cost", "max_total_tokens", "price_in", "price_out", "batch_api",
+    }
+)  # fmt: skip
+# Fields that came later: they are in the fingerprint only where they differ from what was before.
+_LATER = {"structured": False, "choices": 1}
 
 
 _SAMPLING = ("temperature", "top_p", "max_tokens")
@@ -45,6 +50,10 @@ class Config(BaseModel):
     tasks: tasks asked for in one request, None for the language's own number. examples: seed tasks
     shown in it, each of at most example_chars characters. extra_body: further fields of the
     request body, such as vLLM's top_k. rouge_l: a candidate is rejected above this F-measure.
+    base_url, model: one or several; `places` says which goes with which. structured: ask for JSON
+    by schema. choices: answers to each prompt (the API's n). rpm, tpm: requests and tokens a
+    minute, for each endpoint. max_cost: USD, max_total_tokens: prompt and completion together, both
+    for the whole run. price_in, price_out: USD per million tokens.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,8 +61,8 @@ class Config(BaseModel):
     n: int | None = Field(default=None, ge=1, le=100_000_000)
     recipe: str = "alpaca"
     lang: tuple[str, ...] = ("en",)
-    base_url: str = ""
-    model: str = ""
+    base_url: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
     api: Literal["auto", "completions", "chat"] = "auto"
     concurrency: int | Literal["auto"] = "auto"
     seed: int = 0
@@ -71,6 +80,15 @@ class Config(BaseModel):
     rouge_l: float = Field(default=0.7, ge=0, le=1)
     patience: float = Field(default=60.0, ge=0)
     max_barren: int = Field(default=100, ge=1)
+    structured: bool = False
+    choices: int = Field(default=1, ge=1, le=128)
+    batch_api: bool = False
+    rpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    price_in: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    price_out: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     @field_validator("concurrency")
     @classmethod
@@ -103,6 +121,15 @@ class Config(BaseModel):
             raise ValueError("--recipe translate takes one --lang and no --seeds")
         if self.seeds and len(self.lang) > 1:
             raise ValueError("--seeds is one file of one language; give one --lang")
+        if (self.price_in is None) != (self.price_out is None):
+            raise ValueError("--price-in and --price-out go together: USD per million tokens")
+        if self.structured and self.api == "completions":
+            raise ValueError("--structured is for the chat API; leave --api completions out")
+        if (self.max_cost or self.max_total_tokens) and "best_of" in self.extra_body:
+            raise ValueError("--max-cost cannot be kept with best_of in extra_body; use --choices")
+        if self.batch_api and self.embedded:
+            raise ValueError("--batch-api needs a --base-url with /v1/batches")
+        _ = self.places
         return self
 
     @field_validator("extra_body")
@@ -120,31 +147,75 @@ class Config(BaseModel):
         value.encode()  # A name that is not UTF-8 could not be stored.
         return value
 
+    @field_validator("base_url", "model", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        values = (value,) if isinstance(value, str) else value
+        return tuple(v for v in values if v != "") if isinstance(values, list | tuple) else values
+
     @field_validator("base_url")
     @classmethod
-    def _base_url(cls, value: str) -> str:
-        if not value:
-            return value
-        parts = urlsplit(value)
-        _ = parts.port  # Raises ValueError for one that cannot be.
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must look like http://HOST:PORT/v1")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("must not hold a user name or password; the key is OPENAI_API_KEY")
-        return value.rstrip("/")
+    def _base_url(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            parts = urlsplit(url)
+            _ = parts.port  # Raises ValueError for one that cannot be.
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("must look like http://HOST:PORT/v1")
+            if parts.username is not None or parts.password is not None:
+                raise ValueError("must not hold a user name or password; the key is OPENAI_API_KEY")
+        return tuple(url.rstrip("/") for url in value)
 
     @property
     def embedded(self) -> bool:
         """No endpoint given: the model that runs in a child process of ours."""
         return not self.base_url
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every base URL with the model that is asked there: one model for all, all models at the
+        one URL, or the first with the first and so on. Raises ValueError when neither fits."""
+        urls, models = self.base_url or ("",), self.model or ("",)
+        if len(urls) == 1 or len(models) == 1:
+            pairs = [Place(url, model) for url in urls for model in models]
+        elif len(urls) == len(models):
+            pairs = [Place(url, model) for url, model in zip(urls, models, strict=True)]
+        else:
+            raise ValueError("--model: give one for all, or one for each --base-url, in order")
+        return tuple(dict.fromkeys(pairs))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The different models, sorted: request k is asked of models[k modulo their number], so
+        that who answers never depends on who is free."""
+        return tuple(sorted(set(self.model)))
+
     def generation(self) -> dict[str, Any]:
         """The fields that decide the data."""
-        return self.model_dump(exclude=set(FREE_FIELDS) | {"seeds", "source"}, mode="json")
+        fields = self.model_dump(exclude=set(FREE_FIELDS) | {"seeds", "source"}, mode="json")
+        for name, before in _LATER.items():
+            if fields[name] == before:
+                del fields[name]
+        return {**fields, "model": _one_or_list(self.models)}
 
     def stored(self) -> dict[str, Any]:
         """The whole config as the journal and the manifest keep it: no secret in any URL."""
-        return {**self.model_dump(mode="json"), "base_url": public_url(self.base_url)}
+        return {
+            **self.model_dump(mode="json"),
+            "base_url": _one_or_list([public_url(url) for url in self.base_url]),
+            "model": _one_or_list(self.model),
+        }
+
+
+class Place(NamedTuple):
+    """One endpoint of a run: where, and which model is asked there."""
+
+    base_url: str
+    model: str
+
+
+def _one_or_list(values: Sequence[str]) -> str | list[str]:
+    """The only value alone, "" for none: runs had a single model and endpoint at first."""
+    return list(values) if len(values) > 1 else values[0] if values else ""
 
 
 def public_url(url: str) -> str:
@@ -178,7 +249,7 @@ def make_config(
     given = {key: value for key, value in flags.items() if value is not None}
     merged = {**from_environment, **from_file, **given}
     if not merged.get("base_url"):
-        grammar = merged.get("recipe", "alpaca") == "alpaca"
+        grammar = merged.get("recipe", "alpaca") == "alpaca" and not merged.get("structured")
         merged = {**embedded.profile(merged.get("lang") if grammar else ""), **merged}
     try:
         return Config.model_validate(merged)

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from selfinstruct.prices import dollars
 from selfinstruct.progress import Progress
 
 # Seconds between two log lines when stderr is not a terminal.
@@ -42,8 +43,17 @@ def summary_line(progress: Progress) -> str:
     p = progress
     return (
         f"kept {_kept(p)}  yield {p.yield_share:.0%}  in flight {p.in_flight}  "
-        f"{p.tokens_per_second:.0f} tokens/s  elapsed {span(p.elapsed)}  ETA {span(p.eta)}"
+        f"{p.tokens_per_second:.0f} tokens/s  {_money(p)}elapsed {span(p.elapsed)}  "
+        f"ETA {span(p.eta)}"
     )
+
+
+def _money(progress: Progress) -> str:
+    """What was spent, "" while no price is known."""
+    if progress.cost is None:
+        return ""
+    allowed = "" if progress.budget is None else f" of {dollars(progress.budget)}"
+    return f"{dollars(progress.cost)}{allowed}  "
 
 
 def _kept(progress: Progress) -> str:
@@ -127,6 +137,8 @@ class Display:
             f"{progress.requests:,} requests decided, {progress.in_flight} in flight · "
             f"{progress.tokens_per_second:,.0f} tokens/s"
         )
+        if money := _money(progress).strip():
+            facts += f" · {money}"
         lines: list[RenderableType] = [head, Text(facts)]
         if progress.rejected:
             lines.append(Text(f"rejected: {reasons_line(progress)}", style="dim"))

@@ -11,18 +11,22 @@ Every class carries `retryable` (the generator's only question), `exit_code` (th
     ├── ProviderRefused         3   401, 403, unknown model, quota: final for every request
     ├── DiskError               4   a write or an fsync failed
     ├── GaveUp                  5   endpoint unreachable, or it kept failing
+    ├── BudgetReached           6   one more request could pass --max-cost or --max-total-tokens
     ├── Interrupted       130/143   SIGINT / SIGTERM
     └── RequestFailed           -   one attempt failed; never reaches the CLI by itself
         ├── RateLimited             429: wait, does not use up an attempt
         ├── ServerFailed            408, 5xx
         ├── TransportFailed         connect, reset, short body, deadline
         ├── Malformed               200, but not the answer the API promises
+        ├── EndpointLost            one of several endpoints refuses for good: ask another
         ├── Adaptable               400 naming a parameter that we can change and resend
         └── Outcome                 final for this request alone: context too long, content filter
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -81,6 +85,12 @@ class GaveUp(SelfInstructError):
     exit_code = 5
 
 
+class BudgetReached(SelfInstructError):
+    """The run's budget cannot bear one more request at its worst."""
+
+    exit_code = 6
+
+
 class Interrupted(SelfInstructError):
     """SIGINT or SIGTERM ended the run; what was paid for is in the journal."""
 
@@ -92,11 +102,14 @@ class Interrupted(SelfInstructError):
 class RequestFailed(SelfInstructError):
     """One attempt at one request failed.
 
-    `kind` is the class name that the journal's failure record carries (DESIGN §4).
+    `kind` is the class name that the journal's failure record carries (DESIGN §4). retry_after:
+    seconds. headers: what came with the refusal. billed: the provider may have charged for it.
     """
 
     kind: ClassVar[str] = "failed"
     retryable = True
+    billed = False
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after: float | None = None
@@ -104,6 +117,10 @@ class RequestFailed(SelfInstructError):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+
+    def stored(self) -> dict[str, object]:
+        """The journal's fields for a failed attempt."""
+        return {"class": self.kind, "status": self.status, "message": str(self)}
 
 
 class RateLimited(RequestFailed):
@@ -119,15 +136,24 @@ class ServerFailed(RequestFailed):
 
 
 class TransportFailed(RequestFailed):
-    """No complete answer arrived: connect, reset, short body, deadline. May have been billed."""
+    """No complete answer arrived: connect, reset, short body, deadline. May have been billed,
+    unless no connection was ever made."""
 
     kind = "transport"
+    billed = True
 
 
 class Malformed(RequestFailed):
     """A 200 whose body is not the promised JSON. The bytes are paid for and journaled."""
 
     kind = "malformed"
+    billed = True
+
+
+class EndpointLost(RequestFailed):
+    """One of several endpoints refuses for good; another one may answer this request."""
+
+    kind = "refused"
 
 
 class Adaptable(RequestFailed):

@@ -11,30 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfinstruct.accounts import Account, Most, Totals
 from selfinstruct.errors import JournalDamaged, Malformed, UsageError
 from selfinstruct.journal import NAME, VERSION, Fact, body_of, read_facts
+from selfinstruct.prices import Price
 from selfinstruct.providers.answers import read_body
 from selfinstruct.records import Reply, Ticket
-
-
-@dataclass
-class Bought:
-    """Totals of a run, over all its processes. Tokens are the provider's own counts.
-
-    seconds: time spent generating. sent: attempts sent. paid: 200s received.
-    """
-
-    sent: int = 0
-    paid: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-
-    def count(self, reply: Reply) -> None:
-        self.paid += 1
-        self.prompt_tokens += reply.prompt_tokens or 0
-        self.completion_tokens += reply.completion_tokens or 0
 
 
 @dataclass
@@ -42,16 +24,23 @@ class History:
     """The index of a journal.
 
     settled: request → offset of the fact that settles it. prompts: request → prompt_digest as
-    sent. changes: of dialect, in order. target: the rows last asked for.
+    sent. changes: of dialect, in order, by (URL, model). target: the rows last asked for.
+    accounts: what each endpoint took, by its number. seconds: spent generating, by all processes.
     """
 
     header: Fact = field(default_factory=dict)
-    changes: list[str] = field(default_factory=list)
+    changes: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     settled: dict[Ticket, int] = field(default_factory=dict)
     prompts: dict[Ticket, str] = field(default_factory=dict)
     target: int | None = 0
-    bought: Bought = field(default_factory=Bought)
+    accounts: dict[int, Account] = field(default_factory=dict)
+    seconds: float = 0.0
     _outcomes: set[Ticket] = field(default_factory=set)
+    _open: dict[tuple[Ticket, int], tuple[int, Most]] = field(default_factory=dict)
+
+    @property
+    def totals(self) -> Totals:
+        return Totals.of(self.accounts.values())
 
     @classmethod
     def of(cls, facts: Iterable[tuple[int, Fact]]) -> History:
@@ -67,6 +56,10 @@ class History:
                 history.header = fact
             else:
                 history._add(offset, fact)
+        # A process that was killed left these without an answer: they may have been billed.
+        for endpoint, most in history._open.values():
+            history.account(endpoint).doubt(most)
+        history._open.clear()
         return history
 
     @classmethod
@@ -77,11 +70,28 @@ class History:
             raise UsageError(f"{directory}: no run here yet: its journal is empty")
         return history
 
+    def account(self, endpoint: int) -> Account:
+        """The account of an endpoint; that of a journal which names none is number -1."""
+        return self.accounts.setdefault(endpoint, Account())
+
+    def open_account(self, url: str, model: str, price: Price | None) -> tuple[int, Fact | None]:
+        """(the number of an endpoint at its present price, the fact to append if it is a new one).
+
+        A changed price opens another account: what was spent stays what it was.
+        """
+        for number, account in self.accounts.items():
+            if (account.url, account.model, account.price) == (url, model, price):
+                return number, None
+        number = max(self.accounts, default=-1) + 1
+        self.accounts[number] = Account(url, model, price)
+        stated = price.stored() if price else None
+        fact = {"type": "endpoint", "id": number, "url": url, "model": model, "price": stated}
+        return number, fact
+
     def _add(self, offset: int, fact: Fact) -> None:
         kind = fact.get("type")
         if kind == "intent":
-            self.bought.sent += 1
-            self.prompts[ticket(fact)] = fact["prompt"]
+            self._add_intent(fact)
         elif kind == "reply":
             self._add_reply(offset, fact)
         elif kind == "outcome":
@@ -90,22 +100,54 @@ class History:
                 self.settled[ticket(fact)] = offset
                 self._outcomes.add(ticket(fact))
         elif kind == "failure":
-            self.bought.failed += 1
+            self._add_failure(fact)
         elif kind == "target":
             self.target = fact["n"]
+        elif kind == "endpoint":
+            price = Price.restored(fact["price"]) if fact["price"] else None
+            self.accounts[fact["id"]] = Account(fact["url"], fact["model"], price)
         elif kind == "adapt":
-            self.changes.append(fact["change"])
+            account = self.account(fact.get("to", -1))
+            self.changes.setdefault((account.url, account.model), []).append(fact["change"])
         elif kind == "session":
-            self.bought.seconds += fact["seconds"]
+            self.seconds += fact["seconds"]
+
+    def _add_intent(self, fact: Fact) -> None:
+        endpoint, most = fact.get("to", -1), Most(*fact.get("most", (0, 0)))
+        self.account(endpoint).sent += 1
+        self.prompts[ticket(fact)] = fact["prompt"]
+        key = ticket(fact), fact["attempt"]
+        if left := self._open.pop(key, None):
+            # Each process counts attempts from 1: an earlier one was killed here.
+            self.account(left[0]).doubt(left[1])
+        self._open[key] = endpoint, most
+
+    def _close(self, fact: Fact) -> tuple[Account, Most]:
+        """The account and the reservation of the attempt that `fact` ends."""
+        key = ticket(fact), fact["attempt"]
+        endpoint, most = self._open.pop(key, (fact.get("to", -1), Most(0, 0)))
+        return self.account(endpoint), most
+
+    def _add_failure(self, fact: Fact) -> None:
+        if fact["class"] == Malformed.kind:
+            # Its reply fact came before and charged it.
+            self.account(fact.get("to", -1)).failed += 1
+            return
+        account, most = self._close(fact)
+        account.failed += 1
+        if fact.get("billed"):
+            account.doubt(most)
 
     def _add_reply(self, offset: int, fact: Fact) -> None:
         request = ticket(fact)
+        account, most = self._close(fact)
         try:
             reply = settle(fact)
         except Malformed:
-            self.bought.paid += 1
+            account.paid += 1
+            account.doubt(most)
             return
-        self.bought.count(reply)
+        account.count(reply, most)
         if request not in self.settled or request in self._outcomes:
             self.settled[request] = offset
             self._outcomes.discard(request)

@@ -115,6 +115,7 @@ class Journal:
         self._synced = 0
         self._broken = ""
         self.set_aside = 0
+        self.trouble: DiskError | None = None
 
     def __enter__(self) -> Journal:
         try:

@@ -18,9 +18,11 @@ class Manifest(BaseModel):
     """`manifest.json`. Derived: delete it and the same command writes it again.
 
     requests: decided (judged), paid (200s received), sent and failed (attempts). tokens: the
-    provider's own counts over every paid reply. seconds: time spent generating, all processes.
-    languages: kept, candidates and requests of each. files: rows and SHA-256 by name.
-    journal_bytes: size of the journal when this was written.
+    provider's own counts over every paid reply, cached ones being part of the prompt's; doubtful:
+    the most that attempts without an answer may have taken on top; and all of it for each kept row.
+    cost: USD, None while a price is unknown. endpoints: what each one took. seconds: time spent
+    generating, all processes. languages: kept, candidates and requests of each. files: rows and
+    SHA-256 by name. journal_bytes: size of the journal when this was written.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +37,9 @@ class Manifest(BaseModel):
     languages: dict[str, dict[str, int]]
     requests: dict[str, int]
     tokens: dict[str, int]
+    tokens_per_kept_row: float | None = None
+    cost: dict[str, Any] | None = None
+    endpoints: list[dict[str, Any]] = []
     seconds: float
     started_at: str
     files: dict[str, dict[str, Any]]

@@ -10,13 +10,13 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import selfinstruct
+from selfinstruct.accounts import by_endpoint
 from selfinstruct.demand import Demand
 from selfinstruct.desk import Desk
 from selfinstruct.errors import DiskError, GaveUp, UsageError
@@ -29,29 +29,19 @@ from selfinstruct.exports import (
     file_digest,
     write_whole,
 )
-from selfinstruct.generator import Generator, Lane, Policy
+from selfinstruct.generator import Generator, Lane
 from selfinstruct.history import History, header_fact
 from selfinstruct.journal import NAME as JOURNAL
 from selfinstruct.journal import Journal
 from selfinstruct.manifest import Manifest, read_manifest
 from selfinstruct.plan import SOURCE, Plan
 from selfinstruct.progress import Progress
-from selfinstruct.providers.dialect import Dialect
-from selfinstruct.providers.openai import OpenAIProvider
 from selfinstruct.records import Reply, Ticket
-from selfinstruct.throttle import Throttle
+from selfinstruct.routes import Endpoint, find_prices, make_budget, make_routes
+from selfinstruct.sender import Policy
 
 # Requests that no answer came to: the generator's breaker watches over those.
 _NO_ANSWER = ("exhausted", "malformed")
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where requests go. concurrency: what it can serve at once, None when unknown."""
-
-    base_url: str
-    api_key: str
-    concurrency: int | None = None
 
 
 class Watcher(Protocol):
@@ -65,7 +55,10 @@ class Watcher(Protocol):
 
 
 async def generate(
-    plan: Plan, directory: Path, connect: Callable[[ExitStack], Endpoint], watcher: Watcher
+    plan: Plan,
+    directory: Path,
+    connect: Callable[[ExitStack], Sequence[Endpoint]],
+    watcher: Watcher,
 ) -> Manifest:
     """Make the run in `directory` hold exactly plan.config.n kept rows of each language.
 
@@ -75,6 +68,7 @@ async def generate(
     """
     config = plan.config
     refuse_foreign_files(directory, plan)
+    find_prices(config)  # A --max-cost that cannot be kept is refused before anything else.
     finished = finished_manifest(plan, directory)
     if finished is not None:
         watcher.notice(f"{directory} already holds the {finished.kept} rows asked for")
@@ -83,8 +77,8 @@ async def generate(
         journal = stack.enter_context(Journal(directory))
         history = open_run(plan, journal, directory, watcher)
         exports = stack.enter_context(Exports(directory, config.lang))
-        endpoint = connect(stack)
-        run = _Run(plan, journal, history, exports, endpoint, watcher)
+        endpoints = connect(stack)
+        run = _Run(plan, journal, history, exports, endpoints, watcher)
         await run.buy()
         return run.publish()
 
@@ -100,7 +94,7 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
     history = History.of(journal.facts())
     if (
         history.header
-        and not history.bought.paid
+        and not history.totals.paid
         and plan.fingerprint() != history.header["fingerprint"]
     ):
         journal.restart()  # Nothing was bought: a wrong --model must not hold the directory.
@@ -124,7 +118,7 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
     if history.target != config.n:
         journal.append({"type": "target", "n": config.n})
     if history.settled:
-        watcher.notice(f"going on: {history.bought.paid} replies are already paid for")
+        watcher.notice(f"going on: {history.totals.paid} replies are already paid for")
     return history
 
 
@@ -170,17 +164,18 @@ def make_manifest(
     journal_bytes: int,
 ) -> Manifest:
     """The manifest of what the desks have decided."""
-    bought = history.bought
+    totals = history.totals
     rejected: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     for desk in desks:
         rejected += desk.judge.rejected
         outcomes += desk.outcomes
+    kept = sum(desk.judge.kept for desk in desks)
     started = datetime.fromtimestamp(history.header["at"], tz=UTC)
     return Manifest(
         complete=all(_complete(desk) for desk in desks),
         n=plan.config.n,
-        kept=sum(desk.judge.kept for desk in desks),
+        kept=kept,
         candidates=sum(desk.judge.candidates for desk in desks),
         rejected=dict(sorted(rejected.items())),
         unusable_replies=dict(sorted(outcomes.items())),
@@ -194,12 +189,13 @@ def make_manifest(
         },
         requests={
             "decided": sum(desk.requests for desk in desks),
-            "paid": bought.paid,
-            "sent": bought.sent,
-            "failed": bought.failed,
+            **totals.requests(),
         },
-        tokens={"prompt": bought.prompt_tokens, "completion": bought.completion_tokens},
-        seconds=round(bought.seconds, 3),
+        tokens=totals.tokens(),
+        tokens_per_kept_row=totals.tokens_per_row(kept),
+        cost=totals.money(kept),
+        endpoints=by_endpoint(history.accounts),
+        seconds=round(history.seconds, 3),
         started_at=started.isoformat(timespec="seconds"),
         files=files,
         journal_bytes=journal_bytes,
@@ -226,26 +222,30 @@ class _Run:
         journal: Journal,
         history: History,
         exports: Exports,
-        endpoint: Endpoint,
+        endpoints: Sequence[Endpoint],
         watcher: Watcher,
     ) -> None:
         self._plan = plan
         self._journal = journal
         self._history = history
         self._exports = exports
-        self._endpoint = endpoint
         self._watcher = watcher
         self._desks = {track.lang: Desk(track) for track in plan.tracks}
         self._lanes = {
             track.lang: Lane(
                 track.lang,
                 track.prompt,
-                Demand(track.wanted, track.tasks, track.recipe.requests),
+                track.most,
+                Demand(track.wanted, track.tasks * plan.config.choices, track.recipe.requests),
             )
             for track in plan.tracks
         }
+        self._providers, self._routes, self._fleet = make_routes(
+            plan.config, endpoints, history, journal
+        )
+        self._budget = make_budget(plan.config, history)
         self._begun = time.monotonic()
-        self._tokens_before = history.bought.completion_tokens
+        self._tokens_before = history.totals.completion_tokens
         self._kept_before = 0
         self._barren: Counter[str] = Counter()
         self._generator: Generator | None = None
@@ -253,7 +253,10 @@ class _Run:
     async def buy(self) -> None:
         """Replies in request order through parser, filters and pool until n rows are kept."""
         barren = None
-        async with self._provider() as provider, self._make_generator(provider) as generator:
+        async with AsyncExitStack() as stack:
+            for provider in self._providers:
+                await stack.enter_async_context(provider)
+            generator = await stack.enter_async_context(self._make_generator())
             self._generator = generator
             self._watcher.watch(self.progress)
             async for reply in generator.replies():
@@ -313,7 +316,7 @@ class _Run:
     def publish(self) -> Manifest:
         """Write the derived files for what is decided so far."""
         seconds = round(time.monotonic() - self._begun, 3)
-        self._history.bought.seconds += seconds
+        self._history.seconds += seconds
         self._journal.append({"type": "session", "seconds": seconds})
         self._journal.sync()
         desks = list(self._desks.values())
@@ -322,35 +325,16 @@ class _Run:
         self._exports.publish(manifest.model_dump())
         return manifest
 
-    def _provider(self) -> OpenAIProvider:
-        config, endpoint = self._plan.config, self._endpoint
-        dialect = Dialect(api="chat" if config.api == "chat" else "completions")
-        for change in self._history.changes:
-            dialect = dialect.changed(change)
-        return OpenAIProvider(
-            base_url=endpoint.base_url,
-            api_key=endpoint.api_key,
-            model=config.model,
-            sampling={
-                **config.extra_body,
-                "temperature": config.temperature,
-                "top_p": config.top_p,
-                "max_tokens": config.max_tokens,
-            },
-            dialect=dialect,
-            adapt_api=config.api == "auto",
-            connections=4096,
-        )
-
-    def _make_generator(self, provider: OpenAIProvider) -> Generator:
+    def _make_generator(self) -> Generator:
         config = self._plan.config
-        fixed = config.concurrency if isinstance(config.concurrency, int) else None
         return Generator(
             lanes=list(self._lanes.values()),
-            provider=provider,
+            models=config.models,
+            routes=self._routes,
+            fleet=self._fleet,
+            budget=self._budget,
             journal=self._journal,
             history=self._history,
-            throttle=Throttle(fixed=fixed or self._endpoint.concurrency),
             policy=Policy(config.timeout, config.patience, config.durability == "strict"),
             arrived=self._arrived,
             notice=self._watcher.notice,
@@ -358,7 +342,7 @@ class _Run:
 
     def progress(self) -> Progress:
         """This moment's numbers."""
-        bought = self._history.bought
+        totals = self._history.totals
         judges = {lang: desk.judge for lang, desk in self._desks.items()}
         rejected: Counter[str] = Counter()
         for judge in judges.values():
@@ -375,10 +359,9 @@ class _Run:
             },
             requests=sum(lane.demand.decided for lane in self._lanes.values()),
             in_flight=self._generator.in_flight if self._generator else 0,
-            prompt_tokens=bought.prompt_tokens,
-            completion_tokens=bought.completion_tokens,
-            session_tokens=bought.completion_tokens - self._tokens_before,
+            session_tokens=totals.completion_tokens - self._tokens_before,
             fresh=kept - self._kept_before,
             elapsed=time.monotonic() - self._begun,
-            model=self._plan.config.model,
+            cost=totals.cost if totals.priced else None,
+            budget=self._budget.cost,
         )

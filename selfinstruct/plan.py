@@ -16,7 +16,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from selfinstruct.accounts import Most
 from selfinstruct.assets import asset_path
+from selfinstruct.budget import most_prompt_tokens
 from selfinstruct.config import Config
 from selfinstruct.errors import JournalDamaged, RunMismatch, UsageError
 from selfinstruct.judge import Judge, judging_facts
@@ -92,6 +94,12 @@ class Track:
         """The prompt of one request: the same whenever and wherever it is asked for."""
         return self.recipe.prompt(request, request_rng(self.config.seed, self.lang, request))
 
+    def most(self, prompt: Prompt) -> Most:
+        """The most tokens that a request with `prompt` can take."""
+        size = len(prompt.text.encode("utf-8", "replace"))
+        config = self.config
+        return Most(most_prompt_tokens(size), config.max_tokens * config.choices)
+
     def judge(self) -> Judge:
         """A fresh judge that knows the seeds only."""
         return Judge(
@@ -151,9 +159,12 @@ class Plan:
         )
         return cls(config, tracks)
 
-    def with_model(self, model: str) -> Plan:
-        """The same plan with the model's name filled in."""
-        config = self.config.model_copy(update={"model": model})
+    def with_models(self, models: tuple[str, ...]) -> Plan:
+        """The same plan with the models' names filled in. Raises UsageError."""
+        try:
+            config = Config.model_validate({**self.config.model_dump(), "model": models})
+        except ValidationError as error:
+            raise UsageError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
         return Plan(config, tuple(replace(track, config=config) for track in self.tracks))
 
     @property

@@ -11,8 +11,9 @@ class Progress:
     """kept, wanted, candidates: rows. languages: (kept, wanted) of each. requests: decided ones.
     elapsed: seconds of this process.
 
-    tokens: completion tokens received by this process. fresh: rows kept by this process's own
-    requests, the base of the ETA.
+    session_tokens: completion tokens received by this process. cost, budget: picodollars spent by
+    the run and allowed to it, None when unknown and unlimited. fresh: rows kept by this process's
+    own requests, the base of the ETA.
     """
 
     kept: int = 0
@@ -22,12 +23,11 @@ class Progress:
     languages: dict[str, tuple[int, int]] = field(default_factory=dict)
     requests: int = 0
     in_flight: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
     session_tokens: int = 0
     fresh: int = 0
     elapsed: float = 0.0
-    model: str = ""
+    cost: int | None = None
+    budget: int | None = None
 
     @property
     def yield_share(self) -> float:

@@ -6,8 +6,9 @@ Seed → Prompt → Reply → Candidate → Verdict → Record. Knows nothing of
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Api = Literal["completions", "chat"]
 
@@ -41,6 +42,7 @@ class Prompt:
     first: the number of the first task that the model is to write.
     asked: how many tasks it is asked to write.
     seed: a per-request integer for servers that accept `seed`.
+    schema: the chat API's `json_schema`, for an answer as JSON; None for text.
     """
 
     text: str
@@ -49,6 +51,8 @@ class Prompt:
     first: int
     asked: int
     seed: int
+    # A mapping has no hash; the text says the same.
+    schema: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 class Ticket(NamedTuple):
@@ -58,9 +62,25 @@ class Ticket(NamedTuple):
     lang: str
 
 
+class Answer(NamedTuple):
+    """A 200 as it came: which API was asked, the raw body, and the headers."""
+
+    api: Api
+    body: bytes
+    headers: Mapping[str, str]
+
+
 def prompt_digest(prompt: Prompt) -> str:
     """128 bits of the prompt text's SHA-256, in hex: what the journal says was sent."""
     return hashlib.sha256(prompt.text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class Choice(NamedTuple):
+    """One of the answers to a prompt: its text, empty where `outcome` says why there is none."""
+
+    text: str
+    finish_reason: str = ""
+    outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +90,10 @@ class Reply:
     text is empty and `outcome` set when the request is settled without usable text
     (refusal, context_length, content_filter, exhausted, …). request is its k within
     its language.
-    prompt_tokens / completion_tokens are the provider's own counts, None when it gave none.
+    prompt_tokens / completion_tokens are the provider's own counts for all choices together, None
+    when it gave none; cached_tokens: those of the prompt that its prefix cache had.
+    rest: the other choices, in order; text, finish_reason and outcome are those of the first that
+    has a text.
     """
 
     request: int
@@ -81,6 +104,13 @@ class Reply:
     completion_tokens: int | None = None
     outcome: str = ""
     lang: str = "en"
+    cached_tokens: int | None = None
+    rest: tuple[Choice, ...] = ()
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """All answers, at least one."""
+        return (Choice(self.text, self.finish_reason, self.outcome), *self.rest)
 
 
 @dataclass(frozen=True, slots=True)

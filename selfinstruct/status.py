@@ -9,6 +9,7 @@ import fcntl
 from pathlib import Path
 from typing import Any
 
+from selfinstruct.accounts import by_endpoint
 from selfinstruct.history import History
 from selfinstruct.journal import LOCK
 from selfinstruct.manifest import read_manifest
@@ -25,7 +26,8 @@ def status(directory: Path) -> dict[str, Any]:
     writer = _writer(directory)
     complete = manifest is not None and manifest.complete and manifest.n == history.target
     config = history.header["config"]
-    bought = history.bought
+    totals = history.totals
+    kept = manifest.kept if manifest else 0
     return {
         "run": str(directory),
         "state": "running" if writer else "complete" if complete else "interrupted",
@@ -37,12 +39,13 @@ def status(directory: Path) -> dict[str, Any]:
         "languages": manifest.languages if manifest else {},
         "requests": {
             "settled": len(history.settled),
-            "paid": bought.paid,
-            "sent": bought.sent,
-            "failed": bought.failed,
+            **totals.requests(),
         },
-        "tokens": {"prompt": bought.prompt_tokens, "completion": bought.completion_tokens},
-        "seconds": round(bought.seconds, 3),
+        "tokens": totals.tokens(),
+        "tokens_per_kept_row": totals.tokens_per_row(kept),
+        "cost": totals.money(kept),
+        "endpoints": by_endpoint(history.accounts),
+        "seconds": round(history.seconds, 3),
         "recipe": config["recipe"],
         "lang": config["lang"],
         "model": config["model"],

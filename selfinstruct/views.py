@@ -14,6 +14,7 @@ from rich.text import Text
 from selfinstruct.display import span
 from selfinstruct.errors import UsageError
 from selfinstruct.exports import RECORDS, REJECTED
+from selfinstruct.prices import dollars, picodollars
 
 _LONGEST_FIELD = 1500
 
@@ -73,9 +74,9 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["writer_pid"]:
         state += f" (process {found['writer_pid']})"
     yield f"{found['run']}: {state}"
-    endpoint = found["base_url"] or "embedded model"
+    endpoint = _several(found["base_url"]) or "embedded model"
     langs = " + ".join(found["lang"])
-    yield f"recipe {found['recipe']}, language {langs}, {found['model']} at {endpoint}"
+    yield f"recipe {found['recipe']}, language {langs}, {_several(found['model'])} at {endpoint}"
     wanted = "all" if found["n"] is None else f"{found['n']:,}"
     if not found["languages"]:
         yield f"rows: none published yet of {wanted}"
@@ -92,9 +93,41 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"{requests['failed']:,} failed, {requests['settled']:,} settled"
     )
     yield (
-        f"tokens: {tokens['prompt']:,} prompt, {tokens['completion']:,} completion · "
-        f"time {span(found['seconds'])}"
+        f"tokens: {tokens['prompt']:,} prompt ({tokens['cached']:,} cached), "
+        f"{tokens['completion']:,} completion · time {span(found['seconds'])}"
     )
+    yield from money_lines(found["cost"], tokens)
+    if len(found["endpoints"]) > 1:
+        for taken in found["endpoints"]:
+            yield (
+                f"  {taken['url'] or 'embedded model'} {taken['model']}: {taken['sent']:,} sent, "
+                f"{taken['paid']:,} paid, {taken['failed']:,} failed, "
+                f"{taken['tokens']['completion']:,} completion tokens"
+            )
+
+
+def money_lines(cost: Mapping[str, Any] | None, tokens: Mapping[str, Any]) -> Iterator[str]:
+    """What it cost, for people."""
+    if tokens["doubtful"] and cost is None:
+        yield f"doubtful: {tokens['doubtful']:,} tokens at the most for attempts without an answer"
+    if cost is None:
+        yield "cost: unknown (--price-in and --price-out make it known)"
+        return
+    line = f"cost: {_dollars(cost['usd'])}"
+    if cost["usd_per_kept_row"] is not None:
+        line += f", {_dollars(cost['usd_per_kept_row'])} a kept row"
+    if cost["doubtful_usd"]:
+        doubt = _dollars(cost["doubtful_usd"])
+        line += f"; {doubt} more at the most for attempts without an answer"
+    yield line
+
+
+def _dollars(usd: float) -> str:
+    return dollars(picodollars(usd))
+
+
+def _several(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def stats_lines(found: Mapping[str, Any]) -> Iterator[str]:

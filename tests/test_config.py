@@ -41,17 +41,17 @@ def refusal(
 
 def test_flags_beat_the_file_and_the_file_the_environment() -> None:
     file = f'base_url = "{FILE_URL}"\ntemperature = 0.5\n'
-    assert make(OPENAI_BASE_URL=ENV_URL).base_url == ENV_URL
-    assert make({}, file, OPENAI_BASE_URL=ENV_URL).base_url == FILE_URL
+    assert make(OPENAI_BASE_URL=ENV_URL).base_url == (ENV_URL,)
+    assert make({}, file, OPENAI_BASE_URL=ENV_URL).base_url == (FILE_URL,)
     both = make({"base_url": FLAG_URL}, file, OPENAI_BASE_URL=ENV_URL)
-    assert both.base_url == FLAG_URL
+    assert both.base_url == (FLAG_URL,)
     assert both.temperature == 0.5
     assert make({"temperature": 0.1}, file).temperature == 0.1
 
 
 def test_a_flag_that_was_not_given_beats_nothing() -> None:
     config = make({"seed": None, "base_url": None, "model": None}, 'seed = 7\nmodel = "m"')
-    assert (config.seed, config.model) == (7, "m")
+    assert (config.seed, config.model) == (7, ("m",))
 
 
 def test_a_zero_flag_was_given() -> None:
@@ -77,10 +77,10 @@ def test_a_file_may_begin_with_a_byte_order_mark() -> None:
 
 
 def test_the_environment_as_the_sdk_reads_it() -> None:
-    assert make(OPENAI_API_KEY=SECRET).base_url == "https://api.openai.com/v1"
-    assert make(OPENAI_API_KEY=SECRET, OPENAI_BASE_URL=ENV_URL).base_url == ENV_URL
-    assert make(OPENAI_BASE_URL="").base_url == ""
-    assert make({"base_url": FLAG_URL}, None, OPENAI_API_KEY=SECRET).base_url == FLAG_URL
+    assert make(OPENAI_API_KEY=SECRET).base_url == ("https://api.openai.com/v1",)
+    assert make(OPENAI_API_KEY=SECRET, OPENAI_BASE_URL=ENV_URL).base_url == (ENV_URL,)
+    assert make(OPENAI_BASE_URL="").base_url == ()
+    assert make({"base_url": FLAG_URL}, None, OPENAI_API_KEY=SECRET).base_url == (FLAG_URL,)
 
 
 def test_with_nothing_given_the_model_is_the_embedded_one() -> None:
@@ -251,7 +251,7 @@ def test_a_stored_config_is_the_config_again() -> None:
 
 
 def test_the_slash_at_an_address_end_means_nothing() -> None:
-    assert make({"base_url": "http://host/v1/"}).base_url == "http://host/v1"
+    assert make({"base_url": "http://host/v1/"}).base_url == ("http://host/v1",)
 
 
 CHANGES: dict[str, Any] = {
@@ -275,15 +275,29 @@ CHANGES: dict[str, Any] = {
     "rouge_l": 0.6,
     "patience": 5.0,
     "max_barren": 5,
+    "structured": True,
+    "choices": 2,
+    "batch_api": True,
+    "rpm": 60.0,
+    "tpm": 1000.0,
+    "max_cost": 1.0,
+    "max_total_tokens": 1000,
+    "price_in": 1.0,
+    "price_out": 2.0,
 }
+# Those that cannot be given alone.
+WITH = {"price_in": {"price_out": 2.0}, "price_out": {"price_in": 1.0}}
 
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_what_decides_the_data_is_in_the_fingerprint(field: str) -> None:
     """What may change between two commands on one directory is said here once more, in full."""
-    free = ("n", "base_url", "concurrency", "timeout", "durability", "patience", "max_barren")
+    free = (
+        "n", "base_url", "concurrency", "timeout", "durability", "patience", "max_barren", "rpm",
+        "tpm", "max_cost", "max_total_tokens", "price_in", "price_out", "batch_api",
+    )  # fmt: skip
     base = make({"base_url": FLAG_URL})
-    changed = make({"base_url": FLAG_URL, field: CHANGES[field]})
+    changed = make({"base_url": FLAG_URL, field: CHANGES[field], **WITH.get(field, {})})
     assert (changed.generation() != base.generation()) == (field not in free)
 
 
@@ -291,3 +305,60 @@ def test_every_field_is_known_to_matter_or_not() -> None:
     # Paths matter as little as the bytes behind them matter much (plan.py).
     assert set(CHANGES) == set(Config.model_fields) - {"seeds", "source"}
     assert "seeds" not in make().generation()
+
+
+# ── several endpoints and models ─────────────────────────────────────────────────────────────
+
+URLS = ["http://one/v1", "http://two/v1"]
+
+
+@pytest.mark.parametrize(
+    ("urls", "models", "pairs"),
+    [
+        (URLS, ["m"], [(URLS[0], "m"), (URLS[1], "m")]),
+        (URLS[:1], ["a", "b"], [(URLS[0], "a"), (URLS[0], "b")]),
+        (URLS, ["a", "b"], [(URLS[0], "a"), (URLS[1], "b")]),
+        ([URLS[0]] * 2, ["m"], [(URLS[0], "m")]),
+    ],
+)
+def test_which_model_is_asked_where(
+    urls: list[str], models: list[str], pairs: list[tuple[str, str]]
+) -> None:
+    assert list(make({"base_url": urls, "model": models}).places) == pairs
+
+
+def test_models_that_do_not_fit_the_addresses_are_refused() -> None:
+    with pytest.raises(UsageError, match="one for all, or one for each"):
+        make({"base_url": URLS, "model": ["a", "b", "c"]})
+
+
+def test_the_order_and_number_of_endpoints_does_not_decide_the_data() -> None:
+    one = make({"base_url": URLS, "model": ["a", "b"]})
+    other = make({"base_url": URLS[::-1], "model": ["b", "a"]})
+    assert one.generation() == other.generation()
+    assert one.models == other.models == ("a", "b")
+    alone = make({"base_url": URLS[:1], "model": ["m"]})
+    assert alone.generation() == make({"base_url": URLS, "model": ["m"]}).generation()
+    assert alone.generation()["model"] == "m"
+
+
+def test_what_is_stored_of_one_endpoint_is_what_it_always_was() -> None:
+    stored = make({"base_url": "http://host/v1?key=abc", "model": "m"}).stored()
+    assert (stored["base_url"], stored["model"]) == ("http://host/v1", "m")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"price_in": 1.0}, "go together"),
+        ({"structured": True, "api": "completions"}, "chat API"),
+        ({"max_cost": 1.0, "extra_body": {"best_of": 4}}, "best_of"),
+        ({"max_cost": -1.0}, "--max-cost"),
+        ({"max_cost": float("nan")}, "--max-cost"),
+        ({"rpm": 0}, "--rpm"),
+        ({"choices": 0}, "--choices"),
+    ],
+)
+def test_what_cannot_be_is_refused(flags: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make({"base_url": FLAG_URL, **flags})

@@ -125,7 +125,8 @@ def test_refused_for_good(server: ServerProcess, out: Path) -> None:
         assert hint in done.complaint
         assert server.ledger().requests <= 4
         assert server.ledger().paths.keys() == {"/v1/completions"}
-        assert facts(out, "reply", "outcome", "failure", "adapt") == []
+        assert facts(out, "reply", "outcome", "adapt") == []
+        assert {fact["class"] for fact in facts(out, "failure")} == {"refused"}
         assert (manifest(out)["kept"], manifest(out)["complete"]) == (0, False)
         assert len(facts(out, "session")) == round
     server.use(script())

@@ -30,16 +30,17 @@ class Dialect:
 
     def parameters(self, prompt: Prompt, sampling: Mapping[str, Any]) -> dict[str, Any]:
         """The request body without the model's name."""
-        body: dict[str, Any] = {
-            **sampling,
-            "stop": list(prompt.stop),
-            "seed": prompt.seed,
-        }
+        body: dict[str, Any] = {**sampling, "seed": prompt.seed}
+        if prompt.stop:
+            body["stop"] = list(prompt.stop)
         body[self.max_tokens_name] = body.pop("max_tokens")
         # A lone surrogate, which a model may well have written, has no UTF-8: it is sent as "?".
         text = prompt.text.encode("utf-8", "replace").decode("utf-8")
         if self.api == "chat":
             body["messages"] = [{"role": "user", "content": text}]
+            if prompt.schema is not None:
+                schema = {"type": "json_schema", "json_schema": prompt.schema}
+                body["response_format"] = schema
         else:
             body["prompt"] = text
         return {key: value for key, value in body.items() if key not in self.dropped}
@@ -51,4 +52,8 @@ def explain(change: str) -> str:
         return "the server has no completions for this model; asking chat instead"
     if change.startswith("max_tokens="):
         return f"the model wants {change.partition('=')[2]} for max_tokens; sending that instead"
+    if change == "drop response_format":
+        return "the server takes no JSON schema; asking for JSON in words alone"
+    if change == "drop n":
+        return "the server gives one answer to a prompt, not several; asking for one"
     return f"the model refuses {change.removeprefix('drop ')}; leaving it out"

@@ -22,7 +22,7 @@ from selfinstruct.errors import (
 )
 from selfinstruct.providers.dialect import Dialect
 from selfinstruct.providers.refusals import Answered, redact, refusal
-from selfinstruct.records import Api, Prompt
+from selfinstruct.records import Answer, Prompt
 
 if TYPE_CHECKING:
     import openai
@@ -97,8 +97,8 @@ class OpenAIProvider:
         if self._client is not None:
             await self._client.close()
 
-    async def send(self, prompt: Prompt) -> tuple[Api, bytes]:
-        """One attempt: (the API used, the body of a 200).
+    async def send(self, prompt: Prompt) -> Answer:
+        """One attempt.
 
         Raises ProviderRefused, or a RequestFailed that says whether to try again.
         """
@@ -115,7 +115,7 @@ class OpenAIProvider:
             # for objects that nobody reads.
             response = await self._client.post(path, cast_to=httpx2.Response, body=body)
         except openai.APIStatusError as error:
-            raise refusal(
+            problem = refusal(
                 Answered(
                     status=error.status_code,
                     headers=error.response.headers,
@@ -126,12 +126,17 @@ class OpenAIProvider:
                     adapt_api=self._adapt_api,
                     now=time.time(),
                 )
-            ) from None
+            )
+            if isinstance(problem, RequestFailed):
+                problem.headers = error.response.headers
+            raise problem from None
         except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
             cause = error.__cause__ or error
             detail = redact(str(cause) or type(cause).__name__, self._key)
-            raise TransportFailed(f"no complete answer: {detail}") from None
-        return dialect.api, response.content
+            failure = TransportFailed(f"no complete answer: {detail}")
+            failure.billed = not isinstance(cause, aiohttp.ClientConnectorError)
+            raise failure from None
+        return Answer(dialect.api, response.content, response.headers)
 
     def apply(self, change: str) -> bool:
         """Adopt a change; False when another request brought it before."""
@@ -140,11 +145,6 @@ class OpenAIProvider:
             return False
         self.dialect = changed
         return True
-
-
-def as_failure(error: RequestFailed) -> dict[str, Any]:
-    """The journal's fields for a failed attempt."""
-    return {"class": error.kind, "status": error.status, "message": str(error)}
 
 
 def only_model(base_url: str, api_key: str) -> str:

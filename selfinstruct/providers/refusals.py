@@ -21,11 +21,31 @@ from selfinstruct.errors import (
     ServerFailed,
 )
 from selfinstruct.providers.dialect import Dialect
+from selfinstruct.ratelimits import too_large
 
 _DROPPABLE = ("temperature", "top_p", "stop", "seed")
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|extra.{0,20}(?:forbidden|not permitted)"
     r"|does not accept|only the default",
+    re.IGNORECASE,
+)
+# Asked for beyond what a plain answer takes. Whoever names one of these refuses it: OpenAI, Azure,
+# vLLM, llama.cpp, DeepSeek and Groq each say so in words of their own.
+_BEYOND = {
+    "response_format": re.compile(
+        r"response[ _]format|json[ _]schema|guided[ _]|structured[ _-]outputs?|xgrammar"
+        r"|(?:pars|compil|convert|custom|invalid)\w* grammar|grammar (?:error|constraint)",
+        re.IGNORECASE,
+    ),
+    "n": re.compile(
+        r"completion choice|multiple (?:completions|choices)|['\"`]n['\"`]|\bonly n ?="
+        r"|\bparameter:? n\b|(?<![\w\\])n(?:_cmpl)? (?:must|cannot|value|should|is|>|=)",
+        re.IGNORECASE,
+    ),
+}
+# llama.cpp said these with a 500 until it learnt to say 400.
+_OLD_LLAMA = re.compile(
+    r"only one completion choice|response_format type must be|json_schema.{1,8}grammar.{1,40}both",
     re.IGNORECASE,
 )
 _CONTEXT = re.compile(
@@ -75,9 +95,16 @@ def refusal(answered: Answered) -> Exception:
         return ProviderRefused(said, hint="the account has no credit left")
     if status in (401, 403):
         return ProviderRefused(said, hint="check OPENAI_API_KEY")
+    if status == 429 and too_large(problem.message):
+        return ProviderRefused(
+            said, hint="one request is more than a minute's limit: lower --tasks or --max-tokens"
+        )
     if status == 429:
         wait = retry_after(headers, answered.now)
         return RateLimited(said, status=status, retry_after=wait)
+    old_words = status == 500 and _OLD_LLAMA.search(problem.message)
+    if old_words and (change := problem.beyond(answered.dialect)):
+        return Adaptable(said, change=change, status=status)
     if status == 408 or status >= 500:
         wait = retry_after(headers, answered.now)
         return ServerFailed(said, status=status, retry_after=wait)
@@ -138,13 +165,24 @@ class _Problem:
         if "max_completion_tokens" in self.message and dialect.max_tokens_name == "max_tokens":
             return "max_tokens=max_completion_tokens"
         known = self.code.startswith("unsupported_") or bool(_UNSUPPORTED.search(self.message))
-        if not known:
-            return ""
-        for name in _DROPPABLE:
+        for name in _DROPPABLE if known and self._field not in _BEYOND else ():
             named = self.param == name or re.search(rf"\b{name}\b", self.message)
             if named and name not in dialect.dropped:
                 return f"drop {name}"
+        return self.beyond(dialect)
+
+    def beyond(self, dialect: Dialect) -> str:
+        """As `change`, for what was asked for beyond a plain answer."""
+        for name, words in _BEYOND.items():
+            named = self._field == name if self._field in _BEYOND else words.search(self.message)
+            if named and name not in dialect.dropped:
+                return f"drop {name}"
         return ""
+
+    @property
+    def _field(self) -> str:
+        """The field of the request body that `param` is in."""
+        return self.param.partition(".")[0]
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

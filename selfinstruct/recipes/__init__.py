@@ -19,4 +19,9 @@ def get_recipe(name: str) -> type[Recipe]:
         raise UsageError(f"unknown recipe {name!r}; known: {known}") from None
 
 
-__all__ = ["RECIPES", "Ingredients", "Recipe", "get_recipe"]
+def template_name(recipe: str, assets: str, *, structured: bool) -> str:
+    """The path of a prompt template below the folder of its language."""
+    return f"prompts/{recipe}/{assets}{'.json' if structured else ''}.txt"
+
+
+__all__ = ["RECIPES", "Ingredients", "Recipe", "get_recipe", "template_name"]

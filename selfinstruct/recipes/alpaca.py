@@ -1,54 +1,36 @@
-"""The Alpaca recipe: one request writes a numbered list of whole tasks.
+"""The Alpaca recipe: one request writes many whole tasks.
 
 Enters: a request's RNG or a reply. Leaves: a Prompt or Candidates. Knows no HTTP, file or filter.
 
-The prompt is a constant brief, a few seed tasks as numbered blocks and the label of the next block
-(tatsu-lab/stanford_alpaca, generate_instruction.py). Where that script loses rows, this one reads:
-
-- It stops at a bare "20.", which cuts any answer that contains "20.". Here the stop is the record
-  separator with the number after the last task asked for.
-- It drops a block on any slip in numbering. Here the labels decide, the numbers only help.
-- It splits at any "###". Here a separator is a line of its own, followed by a block or the end.
-- It leaves the next task merged into an output. Here a numbered label at a line's start begins it.
-- It keeps a last block that a stop sequence never closed, unless the reply was cut by length.
-
->>> from selfinstruct.languages import get_language
->>> text = " Name a river.\\n4. Input:\\n<noinput>\\n4. Output:\\nNile.\\n###\\n5. Instruction: Ad"
->>> for block in split_blocks(text, get_language("en"), finish_reason="length"):
-...     print(block.task, repr(block.defect))
-Task(instruction='Name a river.', input='', output='Nile.') ''
-Task(instruction='Ad', input='', output='') 'unclosed'
+As text, the prompt is a constant brief, a few seed tasks as numbered blocks and the label of the
+next block (tatsu-lab/stanford_alpaca, generate_instruction.py); `blocks.py` has the layout. As
+JSON it is a constant brief with the seed tasks in it; `structured.py` has the schema.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Set
 from typing import ClassVar
 
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import Language
+from selfinstruct.recipes.blocks import SEPARATOR, Block, block, escape, split_blocks
 from selfinstruct.recipes.recipe import Ingredients
+from selfinstruct.recipes.structured import SCHEMA, as_json, read_blocks
 from selfinstruct.records import Candidate, Prompt, Reply, Task
 from selfinstruct.sampler import sample
 
-SEPARATOR = "###"
-# What models leave on a line of its own between two tasks.
-_DEBRIS = re.compile(r"#{1,6}|\*{3,}|-{3,}|_{3,}|/{3,}|=+|;+")
-# "6", "6.", "**6. Instr": what a reply that was cut off may have begun of a label.
-_OPEN_LABEL = re.compile(
-    r"[ \t]{0,8}\*{0,3}\d{1,6} ?[.．)、:：]?[ \t]{0,4}\*{0,3}(\w{0,40})\*{0,3}"
-)
-_EVIDENCE_CHARS = 300
+# Tests read blocks through this door.
+__all__ = ["Alpaca", "Block", "escape", "shown", "split_blocks"]
 
 
 class Alpaca:
     """One step, seeds only: Alpaca shows 3 seed tasks and asks for 17 more (numbers 4 to 20)."""
 
     placeholders: ClassVar[Set[str]] = frozenset({"count"})
+    structured_placeholders: ClassVar[Set[str]] = frozenset({"count", "examples"})
 
     skipped_filters: ClassVar[Set[str]] = frozenset()
     requests: int | None = None
@@ -61,10 +43,10 @@ class Alpaca:
         self._template = ingredients.template
         self._tasks = ingredients.tasks
         self._examples = examples
+        self._structured = ingredients.structured
+        form = _one_line if self._structured else lambda task: shown(task, ingredients.language)
         self._seeds = [
-            (seed.id, shown(seed.task, self._language))
-            for seed in seeds
-            if _size(seed.task) <= example_chars
+            (seed.id, form(seed.task)) for seed in seeds if _size(seed.task) <= example_chars
         ]
         if len(self._seeds) < examples:
             raise UsageError(
@@ -74,29 +56,44 @@ class Alpaca:
             )
 
     def prompt(self, _request: int, rng: random.Random) -> Prompt:
-        """Brief, examples 1…k, and the open label of block k+1."""
+        """As text: brief, examples 1…k, and the open label of block k+1. As JSON: the brief with
+        the examples in it."""
         examples = sample(rng, self._seeds, self._examples)
+        tasks = [task for _id, task in examples]
         first = len(examples) + 1
         last = len(examples) + self._tasks
         label = self._language.instruction[0]
-        parts = [self._template.substitute(count=last)]
-        for number, (_id, task) in enumerate(examples, start=1):
-            parts.append(block(number, task, self._language))
-        parts.append(f"{SEPARATOR}\n{first}. {label}:")
         return Prompt(
-            text="".join(parts),
-            stop=(f"\n{SEPARATOR}\n{last + 1}.", f"\n{last + 1}. {label}:"),
+            text=self._as_json(tasks) if self._structured else self._as_list(tasks),
+            # No line of a JSON answer begins with a label.
+            stop=()
+            if self._structured
+            else (f"\n{SEPARATOR}\n{last + 1}.", f"\n{last + 1}. {label}:"),
             example_ids=tuple(id for id, _task in examples),
             first=first,
             asked=self._tasks,
             seed=int(rng.random() * 2**31),
+            schema=SCHEMA if self._structured else None,
         )
 
+    def _as_json(self, tasks: list[Task]) -> str:
+        return self._template.substitute(count=self._tasks, examples=as_json(tasks))
+
+    def _as_list(self, tasks: list[Task]) -> str:
+        parts = [self._template.substitute(count=len(tasks) + self._tasks)]
+        for number, task in enumerate(tasks, start=1):
+            parts.append(block(number, task, self._language))
+        parts.append(f"{SEPARATOR}\n{len(tasks) + 1}. {self._language.instruction[0]}:")
+        return "".join(parts)
+
     def parse(self, reply: Reply, prompt: Prompt) -> list[Candidate]:
-        """The reply's blocks as candidates, in order."""
-        if not reply.text.strip():
-            return []
-        blocks = split_blocks(reply.text, self._language, finish_reason=reply.finish_reason)
+        """The tasks of all the reply's choices as candidates, numbered on from choice to choice."""
+        blocks = [
+            block
+            for choice in reply.choices
+            if choice.text.strip()
+            for block in read_blocks(choice, self._language, prompt)
+        ]
         return [
             Candidate(
                 request=reply.request,
@@ -112,212 +109,19 @@ class Alpaca:
 
 
 def shown(task: Task, language: Language) -> Task:
-    """A task as a prompt shows it: one line of instruction, nothing that reads as scaffolding."""
+    """A task as a list shows it: one line of instruction, nothing that reads as scaffolding."""
+    task = _one_line(task)
     return Task(
-        re.sub(r"\s+", " ", task.instruction).strip().rstrip(":："),
+        task.instruction,
         escape(task.input, language) or language.no_input,
         escape(task.output, language),
     )
 
 
-def block(number: int, task: Task, language: Language) -> str:
-    """The block of a `shown` task."""
-    return (
-        f"{SEPARATOR}\n"
-        f"{number}. {language.instruction[0]}: {task.instruction}\n"
-        f"{number}. {language.input[0]}:\n{task.input}\n"
-        f"{number}. {language.output[0]}:\n{task.output}\n"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One block of a reply: its fields, or as much of them as there was, and what is wrong."""
-
-    task: Task
-    defect: str = ""
-    detail: str = ""
+def _one_line(task: Task) -> Task:
+    instruction = re.sub(r"\s+", " ", task.instruction).strip().rstrip(":：")
+    return Task(instruction, task.input, task.output)
 
 
 def _size(task: Task) -> int:
     return len(task.instruction) + len(task.input) + len(task.output)
-
-
-@dataclass(frozen=True)
-class _Grammar:
-    start: re.Pattern[str]
-    bare: re.Pattern[str]
-    input: re.Pattern[str]
-    output: re.Pattern[str]
-
-
-@lru_cache
-def _grammar(language: Language) -> _Grammar:
-    def label(names: Sequence[str], number: str) -> str:
-        words = "|".join(map(re.escape, names))
-        # Bounded repeats: a line of a million blanks must not cost a million squared.
-        before, bold = r"[ \t]{0,8}(?:#{1,6} ?|[-*•] )?\*{0,3}", r"\*{0,3}"
-        return rf"{before}{number}(?:{words}){bold} ?[:：]{bold}"
-
-    numbered = r"(?P<number>\d{1,6}) ?[.．)、:：][ \t]{0,4}\*{0,3}"
-    bare = label(language.instruction, "")
-    return _Grammar(
-        # A block begins at a numbered label, or at a bare one right after a separator line.
-        start=re.compile(
-            rf"^(?:{label(language.instruction, numbered)}|###[ \t]{{0,8}}\n{bare})",
-            re.MULTILINE | re.IGNORECASE,
-        ),
-        bare=re.compile(rf"^(?P<number>){bare}", re.MULTILINE | re.IGNORECASE),
-        # Not at the very beginning, where the instruction stands.
-        input=re.compile(rf"(?<=\n){label(language.input, f'(?:{numbered})?')}", re.IGNORECASE),
-        output=re.compile(rf"(?<=\n){label(language.output, f'(?:{numbered})?')}", re.IGNORECASE),
-    )
-
-
-def escape(text: str, language: Language) -> str:
-    """`text` with lines that the parser would read as scaffolding moved off the line's start."""
-    grammar = _grammar(language)
-    lines = text.split("\n")
-    for number, line in enumerate(lines):
-        scaffolding = any(
-            match and match.group("number")
-            for match in (
-                p.match(f"\n{line}", 1) for p in (grammar.start, grammar.input, grammar.output)
-            )
-        )
-        if scaffolding or line.strip() == SEPARATOR:
-            lines[number] = f"> {line}"
-    return "\n".join(lines)
-
-
-def split_blocks(text: str, language: Language, *, finish_reason: str) -> list[Block]:
-    """The tasks in a reply, in order, each with its defect if it has one.
-
-    The reply continues an open instruction label, or (chat models) starts with its own first label
-    after any preamble. A finish_reason of "length", or none, leaves the last block open unless a
-    separator ends it.
-    """
-    grammar = _grammar(language)
-    text = text.replace("\r\n", "\n")
-    text, closed = _cut_open_label(text, language)
-    # Servers have many words for an end (stop, eos_token, stop_sequence); "" says nothing.
-    closed = closed or finish_reason not in ("length", "content_filter", "")
-    starts = _starts(grammar, text)
-    fields = min(
-        (
-            match.start()
-            for match in (grammar.input.search(text), grammar.output.search(text))
-            if match
-        ),
-        default=len(text),
-    )
-    bounds: list[tuple[int, int, str]] = []
-    if not starts or starts[0].start() > fields or _is_lone_block(text[: starts[0].start()]):
-        bounds.append((0, starts[0].start() if starts else len(text), ""))
-    ends = [match.start() for match in starts[1:]] + [len(text)]
-    for match, end in zip(starts, ends, strict=False):
-        bounds.append((match.end(), end, match.group("number") or ""))
-    blocks = []
-    for index, (begin, end, number) in enumerate(bounds):
-        last = index == len(bounds) - 1
-        body = text[begin:end]
-        # After the last separator a new block may be opened and left blank.
-        if last and index and not body.strip():
-            continue
-        body = _strip_separators(body, merged=not last)
-        blocks.append(_read_block(body, number, language, closed=closed or not last))
-    return blocks
-
-
-def _starts(grammar: _Grammar, text: str) -> list[re.Match[str]]:
-    """Where blocks begin, in order.
-
-    A numbered label with no separator before it begins one only if its number goes on: a lesson
-    plan may well have a step "2. Instruction: …". In a reply that numbers nothing, every bare label
-    at a line's start begins one.
-    """
-    starts: list[re.Match[str]] = []
-    highest = 0
-    for match in grammar.start.finditer(text):
-        number = int(match.group("number") or 0)
-        separated = not number or _DEBRIS.fullmatch(
-            text[max(0, match.start() - 80) : match.start()].rstrip().rpartition("\n")[2].strip()
-        )
-        if separated or number > highest:
-            starts.append(match)
-            highest = max(highest, number)
-    return starts or list(grammar.bare.finditer(text))
-
-
-def _cut_open_label(text: str, language: Language) -> tuple[str, bool]:
-    """`text` without a last separator and what was begun of a label after it, and if there was one.
-
-    The separator closes the task before it, wherever inside "###\\n6. Instruction:" the reply ends.
-    """
-    stripped = text.rstrip()
-    *before, last = stripped.rsplit("\n", 1)
-    if last.strip() == SEPARATOR:
-        return stripped[: -len(last)], True
-    begun = _OPEN_LABEL.fullmatch(last)
-    names = [name.lower() for name in language.instruction]
-    if begun and before and any(name.startswith(begun.group(1).lower()) for name in names):
-        head = before[0].rstrip()
-        separator = head.rpartition("\n")[2]
-        if separator.strip() == SEPARATOR:
-            return head[: -len(separator)], True
-    return text, False
-
-
-def _is_lone_block(text: str) -> bool:
-    """Is this an unlabelled beginning that a separator ends, as a broken first block would?"""
-    head, _, last = text.rstrip().rpartition("\n")
-    return last.strip() == SEPARATOR and bool(_strip_separators(head))
-
-
-def _strip_separators(body: str, *, merged: bool = False) -> str:
-    """`body` without the lines that only part it from the next task.
-
-    merged: another task follows, so without a proper separator look for what stands for one. An
-    answer may well end in "---" or be "#": only there is it debris.
-    """
-    lines = body.rstrip().split("\n")
-    proper = lines[-1].strip() == SEPARATOR
-    while lines and (
-        not lines[-1].strip()
-        or lines[-1].strip() == SEPARATOR
-        or (merged and not proper and _DEBRIS.fullmatch(lines[-1].strip()))
-    ):
-        lines.pop()
-    return "\n".join(lines)
-
-
-def _read_block(body: str, number: str, language: Language, *, closed: bool) -> Block:
-    grammar = _grammar(language)
-    output = _label(grammar.output, body, number)
-    given = _label(grammar.input, body[: output.start()] if output else body, number)
-    if output is None:
-        instruction = body[: given.start()] if given else body
-        rest = body[given.end() :] if given else ""
-        task = Task(instruction.strip()[:_EVIDENCE_CHARS], rest.strip()[:_EVIDENCE_CHARS], "")
-        if not closed:
-            return Block(task, "unclosed", "the reply ends inside this task")
-        return Block(task, "incomplete", f"no {language.output[0]} label")
-    head = body[: (given or output).start()]
-    raw_input = body[given.end() : output.start()].strip() if given else ""
-    if language.no_input_pattern.fullmatch(raw_input):
-        raw_input = ""
-    task = Task(head.strip(), raw_input, body[output.end() :].strip())
-    if not closed:
-        return Block(task, "unclosed", "the reply ends inside this task")
-    if not task.instruction:
-        return Block(task, "incomplete", "the instruction is blank")
-    return Block(task)
-
-
-def _label(pattern: re.Pattern[str], body: str, number: str) -> re.Match[str] | None:
-    """The label that belongs to block `number`: same number, else any number, else none."""
-    matches = list(pattern.finditer(body))
-    numbered = [match for match in matches if match.group("number")]
-    own = [match for match in numbered if match.group("number") == number]
-    found = own or numbered or matches
-    return found[0] if found else None

@@ -18,7 +18,7 @@ class Ingredients:
 
     template: has exactly the recipe's placeholders. tasks: asked for in one request. examples:
     seed tasks shown in it, of at most example_chars characters each. source: the rows to work on,
-    for recipes that need them.
+    for recipes that need them. structured: ask for JSON; the template is the one for that.
     """
 
     language: Language
@@ -28,16 +28,19 @@ class Ingredients:
     examples: int
     example_chars: int
     source: Sequence[SourceRow] = ()
+    structured: bool = False
 
 
 class Recipe(Protocol):
     """One way to make rows.
 
-    placeholders: the names that its prompt template must have. skipped_filters: filters and checks
-    that its rows are not judged by. requests: how many requests there can be, None for no end.
+    placeholders: the names that its prompt template must have, structured_placeholders those of
+    the one that asks for JSON. skipped_filters: filters and checks that its rows are not judged by.
+    requests: how many requests there can be, None for no end.
     """
 
     placeholders: ClassVar[Set[str]]
+    structured_placeholders: ClassVar[Set[str]]
     skipped_filters: ClassVar[Set[str]]
     requests: int | None
 
@@ -47,4 +50,5 @@ class Recipe(Protocol):
         """The prompt of one request; every random choice comes from `rng`."""
 
     def parse(self, reply: Reply, prompt: Prompt) -> list[Candidate]:
-        """Every task in the reply, also the unusable ones (with `defect`). Never raises."""
+        """Every task in the reply, also the unusable ones (with `defect`), position after position
+        through all its choices. Never raises."""

@@ -5,7 +5,8 @@ in translation as its defect. The route of Chinese-Alpaca (ymcui/Chinese-LLaMA-A
 translated Alpaca's rows and checked nothing. Knows no HTTP, file or filter.
 
 The prompt shows the source as block 1, in this language's labels, and leaves block 2 open, so that
-completions and chat models answer in the shape that the Alpaca parser reads.
+completions and chat models answer in the shape that `blocks.py` reads. As JSON, the source stands
+in the brief and the answer is a list of one task.
 
 >>> lost(Task("Add 3 and 4.", "", "It is `7`."), Task("把 3 和 4 相加。", "", "得 `8`。"))
 ('numbers_differ', '7, 8')
@@ -18,10 +19,11 @@ import re
 from collections.abc import Set
 from typing import ClassVar
 
-from selfinstruct.recipes.alpaca import SEPARATOR, block, escape, split_blocks
+from selfinstruct.recipes.blocks import SEPARATOR, block, escape
 from selfinstruct.recipes.numbers import unmatched
 from selfinstruct.recipes.recipe import Ingredients
-from selfinstruct.records import Candidate, Prompt, Reply, Task
+from selfinstruct.recipes.structured import SCHEMA, as_json, read_blocks
+from selfinstruct.records import Candidate, Choice, Prompt, Reply, Task
 
 MARKER = "<untranslatable>"
 _MARKERS = re.compile(r"<\s*(?:untranslatable|不可翻译)\s*>\s*[:：]?\s*(.{0,200})", re.IGNORECASE)
@@ -54,6 +56,7 @@ class Translate:
     """Request k translates source row k."""
 
     placeholders: ClassVar[Set[str]] = frozenset({"marker"})
+    structured_placeholders: ClassVar[Set[str]] = frozenset({"marker", "task"})
     # The source was judged in its own language by rules for what may be asked.
     skipped_filters: ClassVar[Set[str]] = frozenset(
         {"instruction_length", "opening", "blocked_word", "url_input", "mentions_gpt"}
@@ -61,16 +64,34 @@ class Translate:
 
     def __init__(self, ingredients: Ingredients) -> None:
         self._language = ingredients.language
-        self._brief = ingredients.template.substitute(marker=MARKER)
+        self._template = ingredients.template
+        self._structured = ingredients.structured
         self._source = {row.id: row.task for row in ingredients.source}
         self._ids = tuple(self._source)
         self.requests: int | None = len(self._ids)
 
     def prompt(self, request: int, rng: random.Random) -> Prompt:
-        """The brief, the source as block 1, and the open label of block 2."""
+        """As text: the brief, the source as block 1, and the open label of block 2. As JSON: the
+        brief with the source in it."""
         id = self._ids[request]
-        language = self._language
+        label = self._language.instruction[0]
         task = self._source[id]
+        return Prompt(
+            text=self._as_json(task) if self._structured else self._as_list(task),
+            stop=() if self._structured else (f"\n{SEPARATOR}\n3.", f"\n3. {label}:"),
+            example_ids=(id,),
+            first=2,
+            asked=1,
+            seed=int(rng.random() * 2**31),
+            schema=SCHEMA if self._structured else None,
+        )
+
+    def _as_json(self, task: Task) -> str:
+        return self._template.substitute(marker=MARKER, task=as_json([task]))
+
+    def _as_list(self, task: Task) -> str:
+        language = self._language
+        brief = self._template.substitute(marker=MARKER)
         shown = Task(
             # Lines kept, unlike a seed's: an instruction may hold code.
             escape(task.instruction, language),
@@ -78,31 +99,15 @@ class Translate:
             escape(task.output, language),
         )
         source = block(1, shown, language)
-        return Prompt(
-            text=f"{self._brief}{source}{SEPARATOR}\n2. {language.instruction[0]}:",
-            stop=(f"\n{SEPARATOR}\n3.", f"\n3. {language.instruction[0]}:"),
-            example_ids=(id,),
-            first=2,
-            asked=1,
-            seed=int(rng.random() * 2**31),
-        )
+        return f"{brief}{source}{SEPARATOR}\n2. {language.instruction[0]}:"
 
     def parse(self, reply: Reply, prompt: Prompt) -> list[Candidate]:
-        """One candidate: the reply's first block, judged against its source."""
+        """One candidate: of the first choice that lost nothing, else of the first with a text."""
         id = prompt.example_ids[0]
-        found = split_blocks(reply.text, self._language, finish_reason=reply.finish_reason)
-        task = found[0].task if found else Task("", "", "")
-        marked = _MARKERS.match(task.instruction)
-        if reply.outcome:
-            # The row is not lost without a word: it is rejected for what happened to its request.
-            defect, detail = reply.outcome, "no translation came"
-        elif marked:
-            defect, detail = "untranslatable", marked.group(1).strip()
-        elif not found or found[0].defect:
-            defect = found[0].defect if found else "incomplete"
-            detail = found[0].detail if found else "no task in the reply"
-        else:
-            defect, detail = lost(self._source[id], task)
+        first = task, defect, detail = self._read(reply.choices[0], prompt)
+        if defect:
+            others = (self._read(choice, prompt) for choice in reply.choices[1:])
+            task, defect, detail = next((read for read in others if not read[1]), first)
         return [
             Candidate(
                 request=reply.request,
@@ -115,6 +120,21 @@ class Translate:
                 source_id=id,
             )
         ]
+
+    def _read(self, choice: Choice, prompt: Prompt) -> tuple[Task, str, str]:
+        """(the first task in a choice, what is wrong with it, the evidence)."""
+        if choice.outcome:
+            # The row is not lost without a word: it is rejected for what happened to its request.
+            return Task("", "", ""), choice.outcome, "no translation came"
+        found = read_blocks(choice, self._language, prompt)
+        if not found:
+            return Task("", "", ""), "incomplete", "no task in the reply"
+        task = found[0].task
+        if marked := _MARKERS.match(task.instruction):
+            return task, "untranslatable", marked.group(1).strip()
+        if found[0].defect:
+            return task, found[0].defect, found[0].detail
+        return task, *lost(self._source[prompt.example_ids[0]], task)
 
 
 def lost(source: Task, translation: Task) -> tuple[str, str]:

@@ -136,5 +136,5 @@ def dollars(amount: int) -> str:
     ('$0.0042', '$12.35', '$1,234.50')
     """
     value = Decimal(abs(amount)) / _PICO
-    digits = max(2, 1 - value.adjusted()) if amount else 2
+    digits = max(2, 1 - value.adjusted())
     return f"{'-' if amount < 0 else ''}${value:,.{digits}f}"

@@ -84,6 +84,7 @@ def test_what_is_finer_than_a_picodollar_is_rounded_up() -> None:
         (entry(cached="0.16"), "m: cached: input from the cache costs no more"),
         (entry(batch="0"), "m: batch: 0 is no share"),
         (entry(batch="50"), "m: batch: 50 is no share"),
+        (entry(batch="1.01"), "m: batch: 1.01 is no share"),
         (entry(batch="0.333"), "m: batch: 0.333 is no share"),
         (entry(batch="nan"), "m: batch: NaN is no share"),
         (entry(batch="true"), "m: batch: True is no share"),
@@ -200,8 +201,8 @@ def test_a_free_model_is_a_known_one() -> None:
 
 
 def test_a_stated_price() -> None:
-    price = stated_price(0.15, 0.6)
-    assert (price.input, price.cached, price.output) == (150_000, 150_000, 600_000)
+    price = stated_price(0.1, 0.6)
+    assert (price.input, price.cached, price.output) == (100_000, 100_000, 600_000)
     assert price.source == "--price-in, --price-out"
     assert price.batched() == price, "it is what the user pays"
     assert stated_price(0.0, 1e-7).output == 1, "never less than was said"

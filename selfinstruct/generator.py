@@ -215,9 +215,14 @@ class Generator:
 
     def _start(self, job: Job) -> bool:
         """Begin to buy, if there is a pass at once."""
+        if reason := self._fleet.never_fits(job.need.model, job.need.tokens):
+            self._fail(UsageError(reason, hint="lower --tasks or --max-tokens, or raise the limit"))
+            return False
         entered = self._turnstile.try_enter(job.need)
         if entered is None:
-            self._check_possible(job.need)
+            # Those on the wire may still complete the run.
+            if self._turnstile.broke(job.need) and not self._tasks:
+                self._fail(self._turnstile.budget_reached(job.need))
             return False
         request = job.request
         del self._ready[request]
@@ -231,13 +236,6 @@ class Generator:
         # A callback, since a task that is cancelled before its first step runs no `finally`.
         task.add_done_callback(lambda _task: self._ended(job))
         return True
-
-    def _check_possible(self, need: Need) -> None:
-        """Stop when no answer that is still to come can make room for this request."""
-        if reason := self._fleet.never_fits(need.model, need.tokens):
-            self._fail(UsageError(reason, hint="lower --max-tokens or raise the limit"))
-        elif self._turnstile.broke(need) and not self._tasks:
-            self._fail(self._turnstile.budget_reached(need))
 
     def _ended(self, job: Job) -> None:
         request = job.request

@@ -122,7 +122,9 @@ def run_together(*commands: Sequence[str | Path]) -> list[Done]:
 
 def asked(server: ServerProcess, out: Path, *more: str | Path, n: int = 20) -> list[str | Path]:
     """`generate` against a scripted server, four requests at a time unless `more` says so."""
-    where = ["--model", "asked-model", "--concurrency", "4"]
+    where = ["--concurrency", "4"]
+    if "--model" not in more:
+        where += ["--model", "asked-model"]
     if "--base-url" not in more:
         where += ["--base-url", server.base_url]
     return ["generate", "--n", str(n), "--out", out, *where, *more]

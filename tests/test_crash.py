@@ -359,7 +359,7 @@ def next_trigger(rng: random.Random, run: Run, server: ServerProcess) -> Callabl
     )
 
 
-@pytest.mark.parametrize(("concurrency", "kills"), [(8, 30), (64, 30)])
+@pytest.mark.parametrize(("concurrency", "kills"), [(8, 50), (64, 15)])
 def test_random_kills(
     concurrency: int, kills: int, undisturbed: Undisturbed, run: Run, server: ServerProcess
 ) -> None:

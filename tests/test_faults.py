@@ -5,8 +5,10 @@ Concurrency 1 where the order of arrival matters, so that `fault_plan` names req
 
 from __future__ import annotations
 
+import contextlib
 import random
 import resource
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +19,11 @@ import pytest
 from selfinstruct.journal import Fact, body_of
 from selfinstruct.verify import verify
 from tests.cli import (
+    KEY,
     Done,
     asked,
     data,
+    environment,
     facts,
     finish,
     generate,
@@ -353,6 +357,47 @@ def test_all_faults_at_once(server: ServerProcess, out: Path) -> None:
     more = ("--api", "chat", "--concurrency", "64", "--timeout", "2", "--quiet")
     assert_all_there(generate(server, out, *more, n=150), out, 150)
     assert server.ledger().kinds.keys() >= {"hang", "429", "503", "reset", "html_200", "length"}
+
+
+def test_every_fault_at_four_percent(server: ServerProcess, out: Path, tmp_path: Path) -> None:
+    """24 faults, as often as all of them fit at once: one first attempt of 25 goes well."""
+    passing = sorted(FAULTS - FATAL.keys())
+    assert len(passing) == 24
+    calm = {"tasks_per_reply": (4, 8), "bad_share": 0.1, "duplicate_share": 0.1}
+    server.reset(script(**calm, faults=dict.fromkeys(passing, 0.04), fault_attempts=1))
+    width = 64
+    more = ("--api", "chat", "--concurrency", str(width), "--timeout", "2", "--quiet")
+    files, memory = 0, 0
+    with running(*asked(server, out, *more, n=2000), env=environment(OPENAI_API_KEY=KEY)) as run_:
+        while run_.poll() is None:
+            with contextlib.suppress(OSError, StopIteration):
+                files = max(files, sum(1 for _ in Path(f"/proc/{run_.pid}/fd").iterdir()))
+                status = Path(f"/proc/{run_.pid}/status").read_text().splitlines()
+                peak = next(line for line in status if line.startswith("VmHWM"))
+                memory = max(memory, int(peak.split()[1]))
+            time.sleep(0.05)
+        done = finish(run_)
+    assert_all_there(done, out, 2000)
+    assert server.ledger().kinds.keys() >= set(passing)
+    # A socket a request, and what a process has open anyway.
+    assert width / 2 < files <= width + 40
+    assert 0 < memory < 400_000
+    # What arrived whole is what the run without faults gets, row for row.
+    quiet = tmp_path / "quiet"
+    server.reset(script(**calm))
+    assert generate(server, quiet, *more, n=2000).code == 0
+    fields = ("id", "instruction", "input", "output")
+    found = {tuple(row[f] for f in fields) for row in judged(quiet)}
+    cut = {fact["k"] for fact in facts(out, "reply") if b'"length"' in body_of(fact)}
+    theirs = max(row["request"] for row in judged(quiet))
+    mine = [row for row in judged(out) if row["request"] <= theirs and row["request"] not in cut]
+    assert len(mine) > 1000
+    assert all(tuple(row[f] for f in fields) in found for row in mine)
+
+
+def judged(out: Path) -> list[dict[str, Any]]:
+    """Every candidate, kept or not."""
+    return rows(out / "records.jsonl") + rows(out / "rejected.jsonl")
 
 
 # ---------------------------------------------------------------- the machine

@@ -36,6 +36,7 @@ class Throttle:
         self._cut_allowed_at = 0.0
         self._paused_until = 0.0
         self._refusals = 0
+        self._used = 0
         self._caps = {"requests": rpm, "tokens": tpm}
         self._said: dict[str, float | None] = {"requests": None, "tokens": None}
         self._buckets: dict[str, Bucket] = {}
@@ -83,6 +84,9 @@ class Throttle:
     def started(self, now: float, tokens: int = 0) -> None:
         """A request goes out."""
         self.in_flight += 1
+        if self.in_flight >= _USED * self.limit:
+            # In slow start every answer of this round counts, though they may all come at once.
+            self._used = self.in_flight
         self._open_buckets(now)
         for kind, amount in (("requests", 1), ("tokens", tokens)):
             if bucket := self._buckets.get(kind):
@@ -103,8 +107,10 @@ class Throttle:
     def succeeded(self) -> None:
         """An answer arrived; call before `ended`."""
         self._refusals = 0
-        if self._fixed or self.in_flight < _USED * self.limit:
+        really_used = self.in_flight >= _USED * self.limit or (self._slow_start and self._used)
+        if self._fixed or not really_used:
             return
+        self._used = max(0, self._used - 1)
         # A rate that is held keeps the number in flight in bounds: room for it may come quickly.
         paced = "requests" in self._buckets or self._pacer.rate is not None
         quick = self._slow_start or paced

@@ -47,7 +47,7 @@ BaseUrl = Annotated[
     list[str] | None,
     typer.Option(
         help="OpenAI-compatible endpoint, e.g. http://HOST:8000/v1; may be repeated. "
-        "[env OPENAI_BASE_URL]"
+        "\\[env OPENAI_BASE_URL]"
     ),
 ]
 Rpm = Annotated[float | None, typer.Option(help="Requests a minute, for each endpoint.")]
@@ -127,10 +127,10 @@ def generate(
         int | None, typer.Option("--n", help="Rows to keep of each language: exactly this many.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="What to ask and how to read it. [alpaca]")
+        str | None, typer.Option(help="What to ask and how to read it. \\[alpaca]")
     ] = None,
     lang: Annotated[
-        list[str] | None, typer.Option(help="Language of the rows; may be repeated. [en]")
+        list[str] | None, typer.Option(help="Language of the rows; may be repeated. \\[en]")
     ] = None,
     source: Annotated[
         str | None, typer.Option("--from", metavar="RUN", help="Run to translate the rows of.")
@@ -143,7 +143,9 @@ def generate(
             "or one for each."
         ),
     ] = None,
-    api: Annotated[str | None, typer.Option(metavar="auto|completions|chat", help="[auto]")] = None,
+    api: Annotated[
+        str | None, typer.Option(metavar="auto|completions|chat", help="\\[auto]")
+    ] = None,
     concurrency: Concurrency = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice. [0]")] = None,
     seeds: Annotated[str | None, typer.Option(metavar="FILE", help="Your own seed tasks.")] = None,
@@ -153,7 +155,7 @@ def generate(
         int | None, typer.Option(help="Completion tokens of one request. [3072]")
     ] = None,
     tasks: Annotated[
-        int | None, typer.Option(help="Tasks asked for in one request. [en 17, zh 7]")
+        int | None, typer.Option(help="Tasks asked for in one request. \\[en 17, zh 7]")
     ] = None,
     choices: Annotated[
         int | None, typer.Option(help="Answers to each prompt, which is paid for once. [1]")
@@ -170,7 +172,9 @@ def generate(
     timeout: Timeout = None,
     durability: Annotated[
         str | None,
-        typer.Option(metavar="group|strict", help="fsync replies in groups or one by one. [group]"),
+        typer.Option(
+            metavar="group|strict", help="fsync replies in groups or one by one. \\[group]"
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="The same options as a file.")
@@ -309,11 +313,11 @@ def export(
         str, typer.Option("--format", metavar="NAME", help=f"One of {', '.join(FORMATS)}.")
     ],
     lang: Annotated[
-        list[str] | None, typer.Option(help="Only this language; may be repeated. [all]")
+        list[str] | None, typer.Option(help="Only this language; may be repeated. \\[all]")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="File for one language, folder for several. [DIR/export]"),
+        typer.Option(help="File for one language, folder for several. \\[DIR/export]"),
     ] = None,
     as_json: Json = False,
 ) -> None:

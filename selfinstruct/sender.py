@@ -100,6 +100,14 @@ class _Try:
     malformed: int = 0
 
 
+@dataclass
+class _Charge:
+    """What an attempt came to. used: tokens as rate limiters count them, None when unknown."""
+
+    bill: Bill = NOTHING
+    used: int | None = 0
+
+
 class Sender:
     """`stopping` is asked before anything is sent again."""
 
@@ -157,68 +165,62 @@ class Sender:
         return settle(fact)
 
     async def _attempt(self, attempts: _Try) -> Reply:
-        """Send once; journal the raw bytes before anything looks into them."""
-        job = attempts.job
-        if self._stopping():
-            if attempts.entered is not None:
-                self._turnstile.leave(attempts.entered, used=0, bill=NOTHING)
-            raise asyncio.CancelledError
-        entered = attempts.entered or await self._turnstile.enter(job.need)
-        attempts.entered = None
-        bill: Bill | None = NOTHING
-        used: int | None = 0
+        """Send once, with a pass in hand, and give the pass back."""
+        entered = await self._enter(attempts)
+        charge = _Charge()
         try:
-            self.on_the_wire.add(job.request)
-            if self._stopping():
-                raise asyncio.CancelledError
-            route = self._routes[entered.member.id]
-            attempts.number += 1
-            where = {
-                **job.request._asdict(),
-                "attempt": attempts.number,
-                "to": route.number,
-            }
-            self._commits.append(
-                {
-                    "type": "intent",
-                    **where,
-                    "prompt": prompt_digest(job.prompt),
-                    "most": list(job.most),
-                }
-            )
-            route.account.sent += 1
-            bill = used = None
-            try:
-                reply = await self._ask(route, job, where, entered)
-                bill = route.account.count(reply, job.most)
-                used = bill.tokens
-            except Malformed as error:
-                route.account.paid += 1
-                self._count_failure(error, attempts, where, entered)
-                raise
-            except RequestFailed as error:
-                if not error.billed:
-                    bill, used = NOTHING, 0
-                self._count_failure(error, attempts, where, entered)
-                raise
-            except ProviderRefused as error:
-                bill, used = NOTHING, 0
-                self._lose(error, where, entered)
-                raise
-            finally:
-                if bill is None:
-                    # It may have been billed, as far as anybody can know.
-                    bill = route.account.doubt(job.most)
+            self.on_the_wire.add(attempts.job.request)
+            reply = await self._send(attempts, entered, charge)
         finally:
-            self.on_the_wire.discard(job.request)
-            self._turnstile.leave(entered, used=used, bill=bill or NOTHING)
+            self.on_the_wire.discard(attempts.job.request)
+            self._turnstile.leave(entered, used=charge.used, bill=charge.bill)
         if self._policy.strict:
             await self._commits.commit()
+        return reply
+
+    async def _enter(self, attempts: _Try) -> Pass:
+        """The pass that the request came with, or the next one."""
+        entered, attempts.entered = attempts.entered, None
+        if entered is None and not self._stopping():
+            entered = await self._turnstile.enter(attempts.job.need)
+        if self._stopping():
+            if entered is not None:
+                self._turnstile.leave(entered, used=0, bill=NOTHING)
+            raise asyncio.CancelledError
+        assert entered is not None
+        return entered
+
+    async def _send(self, attempts: _Try, entered: Pass, charge: _Charge) -> Reply:
+        job, route = attempts.job, self._routes[entered.member.id]
+        attempts.number += 1
+        where = {**job.request._asdict(), "attempt": attempts.number, "to": route.number}
+        digest = prompt_digest(job.prompt)
+        self._commits.append({"type": "intent", **where, "prompt": digest, "most": list(job.most)})
+        route.account.sent += 1
+        try:
+            reply = await self._ask(route, job, where, entered)
+        except ProviderRefused as error:
+            self._lose(error, where, entered)
+            raise
+        except RequestFailed as error:
+            if isinstance(error, Malformed):
+                route.account.paid += 1
+            if error.billed:
+                charge.bill, charge.used = route.account.doubt(job.most), None
+            self._count_failure(error, attempts, where, entered)
+            raise
+        except BaseException:
+            # Left by a second Ctrl-C, or a full disk: it may well have been billed.
+            charge.bill, charge.used = route.account.doubt(job.most), None
+            raise
+        charge.bill = route.account.count(reply, job.most)
+        charge.used = charge.bill.tokens
         return reply
 
     async def _ask(
         self, route: Route, job: Job, where: Mapping[str, object], entered: Pass
     ) -> Reply:
+        """The answer; its raw bytes are in the journal before anything looks into them."""
         try:
             async with asyncio.timeout(self._policy.timeout):
                 answer = await route.provider.send(job.prompt)

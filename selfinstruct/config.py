@@ -125,6 +125,8 @@ class Config(BaseModel):
             raise ValueError("--price-in and --price-out go together: USD per million tokens")
         if self.structured and self.api == "completions":
             raise ValueError("--structured is for the chat API; leave --api completions out")
+        if self.structured and "response_format" in self.extra_body:
+            raise ValueError("--structured sends its own response_format; leave yours out")
         if (self.max_cost or self.max_total_tokens) and "best_of" in self.extra_body:
             raise ValueError("--max-cost cannot be kept with best_of in extra_body; use --choices")
         if self.batch_api and self.embedded:

@@ -24,7 +24,7 @@ from selfinstruct.errors import JournalDamaged, RunMismatch, UsageError
 from selfinstruct.judge import Judge, judging_facts
 from selfinstruct.languages import Language, get_language
 from selfinstruct.prompts import load_template
-from selfinstruct.recipes import Ingredients, Recipe, get_recipe
+from selfinstruct.recipes import Ingredients, Recipe, get_recipe, template_name
 from selfinstruct.records import Prompt, Seed, SourceRow, Task
 from selfinstruct.sampler import request_rng
 from selfinstruct.seeds import load_seeds
@@ -67,16 +67,18 @@ class Track:
     def recipe(self) -> Recipe:
         config = self.config
         recipe = get_recipe(config.recipe)
-        name = f"prompts/{config.recipe}/{self.language.assets}.txt"
+        name = template_name(config.recipe, self.language.assets, structured=config.structured)
+        names = recipe.structured_placeholders if config.structured else recipe.placeholders
         return recipe(
             Ingredients(
                 language=self.language,
                 seeds=self.seeds,
-                template=load_template(self.template_bytes, name, recipe.placeholders),
+                template=load_template(self.template_bytes, name, names),
                 tasks=self.tasks,
                 examples=config.examples,
                 example_chars=config.example_chars,
                 source=self.source,
+                structured=config.structured,
             )
         )
 
@@ -84,6 +86,11 @@ class Track:
     def tasks(self) -> int:
         """Tasks asked for in one request."""
         return 1 if self.source_bytes else self.config.tasks or self.language.tasks
+
+    @property
+    def most_tasks(self) -> int:
+        """The most rows that one request can give."""
+        return 1 if self.source_bytes else self.tasks * self.config.choices
 
     @property
     def wanted(self) -> int:
@@ -97,6 +104,9 @@ class Track:
     def most(self, prompt: Prompt) -> Most:
         """The most tokens that a request with `prompt` can take."""
         size = len(prompt.text.encode("utf-8", "replace"))
+        if prompt.schema:
+            # Servers may count it as a part of the prompt.
+            size += len(json.dumps(prompt.schema))
         config = self.config
         return Most(most_prompt_tokens(size), config.max_tokens * config.choices)
 
@@ -129,7 +139,8 @@ class Plan:
             shipped = asset_path(folder=language.folder)
             seeds = shipped / "seeds" / f"{language.assets}.jsonl"
             seed_bytes = b"" if source else _read(Path(config.seeds or seeds))
-            template = _read(shipped / "prompts" / config.recipe / f"{language.assets}.txt")
+            name = template_name(config.recipe, language.assets, structured=config.structured)
+            template = _read(shipped / name)
             tracks.append(Track(config, lang, seed_bytes, template, source))
         return cls(config, tuple(tracks))
 

@@ -10,7 +10,7 @@ import json
 import pkgutil
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -176,6 +176,9 @@ class Script:
     refuse_params: {name: other name} "use that instead"; {name: number} only that value is
         accepted; {name: None} not supported at all.
     slots: how many are served at once, the others queue in order of arrival; None: no limit.
+        So {"response_format": None} and {"n": 1} are servers without JSON schemas or choices.
+    plain_answers: "json" answers with JSON in a fence to requests without a response_format too.
+    cached_share: of the prompt's tokens, 0–1, that the usage calls cached.
     reply_hook: "module:function", called as (prompt, rng) -> text in the server's process.
     """
 
@@ -191,6 +194,8 @@ class Script:
     bad_share: float = 0.0
     usage: bool = True
     cached_tokens: int | None = None
+    cached_share: float = 0.0
+    plain_answers: Literal["list", "json"] = "list"
     reply_hook: str | None = None
 
     latency: float = 0.0
@@ -360,6 +365,7 @@ PLACEHOLDER = "[insert text here]"
 
 _MARKER = re.compile(r"(\d+)\. Instruction:\s*\Z")
 _OUTPUT = "Output:\n"
+_JSON_OUTPUT = '"output": "'
 
 
 def sentence(rng: random.Random) -> str:
@@ -423,14 +429,27 @@ def one_task(rng: random.Random, script: Script) -> tuple[str, str, str]:
     return with_defect(rng, task) if rng.random() < script.bad_share else task
 
 
+def task_count(rng: random.Random, script: Script) -> int:
+    span = script.tasks_per_reply
+    return span if isinstance(span, int) else rng.randint(*span)
+
+
+def json_object(rng: random.Random, script: Script) -> str:
+    """What a model says that is held to our schema."""
+    tasks = []
+    for _ in range(task_count(rng, script)):
+        instruction, given, output = one_task(rng, script)
+        given = "" if given == "<noinput>" else given
+        tasks.append({"instruction": instruction, "input": given, "output": output})
+    return json.dumps({"tasks": tasks})
+
+
 def numbered_list(prompt: str, rng: random.Random, script: Script) -> str:
     """Continue the prompt's list; begin one at 1 where the prompt does not end in a number."""
     marker = _MARKER.search(prompt[-64:])
     first = int(marker[1]) if marker else 1
-    span = script.tasks_per_reply
-    count = span if isinstance(span, int) else rng.randint(*span)
     blocks = []
-    for i in range(first, first + count):
+    for i in range(first, first + task_count(rng, script)):
         instruction, given, output = one_task(rng, script)
         blocks.append(
             f"{i}. Instruction: {instruction}\n{i}. Input:\n{given}\n{i}. {_OUTPUT}{output}\n###\n"
@@ -444,19 +463,29 @@ def _hook(name: str) -> Callable[[str, random.Random], str]:
     return cast(Callable[[str, random.Random], str], pkgutil.resolve_name(name))
 
 
-def reply_text(script: Script, prompt: str, seed: int | None = None) -> str:
-    """The model's text: a pure function of the prompt and the seed."""
-    key = f"{prompt}\0{'' if seed is None else seed}"
+def reply_text(
+    script: Script, prompt: str, seed: int | None = None, *, choice: int = 0, schema: bool = False
+) -> str:
+    """The model's text: a pure function of the prompt, the seed and the choice's number.
+
+    schema: it is held to one.
+    """
+    key = f"{prompt}\0{'' if seed is None else seed}" + (f"\0{choice}" if choice else "")
     rng = random.Random(int(prompt_hash(key), 16))
     if script.reply_hook:
         return _hook(script.reply_hook)(prompt, rng)
+    if schema:
+        return json_object(rng, script)
+    if script.plain_answers == "json":
+        return f"Here you are:\n\n```json\n{json_object(rng, script)}\n```\n"
     return numbered_list(prompt, rng, script)
 
 
 def cut_mid_output(text: str) -> str:
     """The text as the token limit would leave it: inside the last output."""
-    at = text.rfind(_OUTPUT)
-    start = at + len(_OUTPUT) if at >= 0 else 0
+    label = _OUTPUT if _OUTPUT in text else _JSON_OUTPUT
+    at = text.rfind(label)
+    start = at + len(label) if at >= 0 else 0
     return text[: start + len(text[start:].removesuffix("\n###\n")) // 2]
 
 
@@ -493,16 +522,19 @@ def prompt_of(body: Mapping[str, Any]) -> str:
     return ""
 
 
-def choice_of(chat: bool, text: str, finish: str, refusal: str | None) -> dict[str, Any]:
+def choice_of(
+    chat: bool, text: str, finish: str, refusal: str | None, index: int
+) -> dict[str, Any]:
     if not chat:
-        return {"text": text, "index": 0, "logprobs": None, "finish_reason": finish}
+        return {"text": text, "index": index, "logprobs": None, "finish_reason": finish}
     content = None if refusal else text
     message = {"role": "assistant", "content": content, "refusal": refusal}
-    return {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
 
 
-def usage_of(script: Script, prompt: str, text: str) -> dict[str, Any]:
-    prompt_tokens, completion_tokens = words_in(prompt), words_in(text)
+def usage_of(script: Script, prompt: str, texts: Sequence[str]) -> dict[str, Any]:
+    """The prompt counts once, whatever number of choices there are."""
+    prompt_tokens, completion_tokens = words_in(prompt), sum(map(words_in, texts))
     usage: dict[str, Any] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -510,6 +542,9 @@ def usage_of(script: Script, prompt: str, text: str) -> dict[str, Any]:
     }
     if script.cached_tokens is not None:
         cached = min(script.cached_tokens, prompt_tokens)
+        usage["prompt_tokens_details"] = {"cached_tokens": cached}
+    elif script.cached_share:
+        cached = int(prompt_tokens * script.cached_share)
         usage["prompt_tokens_details"] = {"cached_tokens": cached}
     return usage
 
@@ -524,22 +559,28 @@ class Sale(NamedTuple):
 
 def sale(script: Script, kind: str, chat: bool, prompt: str, body: Mapping[str, Any]) -> Sale:
     """The 200 answer to a request, as fault `kind` leaves it."""
-    text, finish = bounded(reply_text(script, prompt, body.get("seed")), body)
-    refusal = None
-    if kind == "length" or kind == "content_filter":
-        text, finish = cut_mid_output(text), kind
-    elif kind == "empty_text":
-        text = ""
-    elif kind == "refusal":
-        text = REFUSAL
-        refusal = REFUSAL if chat else None
-    usage = usage_of(script, prompt, text)
+    texts, choices = [], []
+    schema = chat and body.get("response_format") is not None
+    for index in range(body.get("n") or 1):
+        said = reply_text(script, prompt, body.get("seed"), choice=index, schema=schema)
+        text, finish = bounded(said, body)
+        refusal = None
+        if kind == "length" or kind == "content_filter":
+            text, finish = cut_mid_output(text), kind
+        elif kind == "empty_text":
+            text = ""
+        elif kind == "refusal":
+            text = REFUSAL
+            refusal = REFUSAL if chat else None
+        texts.append(text)
+        choices.append(choice_of(chat, text, finish, refusal, index))
+    usage = usage_of(script, prompt, texts)
     answer: dict[str, Any] = {
         "id": ("chatcmpl-" if chat else "cmpl-") + prompt_hash(prompt)[:24],
         "object": "chat.completion" if chat else "text_completion",
         "created": CREATED,
         "model": script.model,
-        "choices": [] if kind == "empty_choices" else [choice_of(chat, text, finish, refusal)],
+        "choices": [] if kind == "empty_choices" else choices,
     }
     if kind == "no_choices":
         del answer["choices"]

@@ -150,6 +150,23 @@ SAME_ROWS = {
     "chat, own first label": "4. Instruction:" + TWO,
     "chat, counted from one": "1. Instruction:" + TWO,
     "chat, bold": "**4. Instruction:**" + TWO,
+    "in a fence": f"```\n4. Instruction:{TWO}```",
+    "in a fence, talk around": f"Sure!\n\n```text\n###\n4. Instruction:{TWO}```\nEnjoy them!",
+    "in a fence, separators": f"```\n###\n4. Instruction:{TWO}###\n```\n",
+    "titles": f"Task 4:\n4. Instruction:{TWO.replace('###', '###{nl}Task 5:')}".replace(
+        "{nl}", "\n"
+    ),
+    "titles for separators": f"Task 4\n4. Instruction:{TWO.replace('###', '**Task 5:**')}",
+    "titles as headings": f"### Task 4\n4. Instruction:{TWO.replace('###', '### Task 5')}",
+    "titles, all numbers one": re.sub(
+        r"(\d)\. ", "1. ", f"Task 1:\n4. Instruction:{TWO.replace('###', 'Task 2:')}"
+    ),
+    "titles, unnumbered labels": re.sub(
+        r"\d\. (\w+:)", r"\1", f"Task 1:\n4. Instruction:{TWO.replace('###', 'Task 2:')}"
+    ),
+    "farewell": f"{TWO}###\nLet me know if you want more!",
+    "farewell, polite": f"{TWO}\n###\n\nI hope these tasks are useful. Would you like more?\n",
+    "farewell, Chinese": f"{TWO}###\n希望这些任务对您有帮助！",
 }
 
 
@@ -194,6 +211,11 @@ INSIDE_AN_ANSWER = {
     "table": "| a | b |\n|---|---|\n| 1 | 2 |",
     "line separators": "one\u2028two\x85three\x0cfour",
     "dashes inside": "Title\n-----\nText",
+    "fence": "```python\nx = 1\n```",
+    "fence and text": "Run this:\n```\nls\n```\nThen that.",
+    "fences": "```\na\n```\nor\n```\nb\n```",
+    "title inside": "Task 1: rise.\nTask 2:\nwash.",
+    "farewell in a letter": "Dear Bob,\nlet me know if you want more!",
 }
 
 
@@ -209,6 +231,27 @@ def test_the_next_task_is_cut_off_an_answer() -> None:
         TWO.replace("\n###\n5.", "\n5.") + "\n\n6. Instruction: Name a lake.\n6. Output: Victoria"
     )
     assert rows(text) == [RIVER, HILL, Task("Name a lake.", "", "Victoria")]
+
+
+def test_a_last_answer_keeps_what_follows_a_separator_in_it() -> None:
+    for output in ("Above\n###\nBelow", "Above\n###\nHope floats.", "```\nx\n```"):
+        assert rows(TWO.replace("\nK2\n", f"\n{output}\n"))[1].output == output
+
+
+def test_a_fence_around_the_list_that_is_cut_off_closes_nothing() -> None:
+    text = f"```\n4. Instruction:{TWO}"
+    assert [block.defect for block in read(text, "length")] == ["", "unclosed"]
+    code = text.replace("\nK2\n", "\nRun:\n```\nls\n")
+    assert [block.defect for block in read(code, "length")] == ["", "unclosed"]
+    assert rows(f"{text}```", "length") == [RIVER, HILL]
+    unfinished = " Write code:\n```\nx\n```\n5. Instruction: Name a lake.\n5. Output:\nVictoria"
+    assert rows(unfinished) == [Task("Name a lake.", "", "Victoria")]
+
+
+def test_a_fenced_list_may_hold_fences() -> None:
+    output = "```python\nx = 1\n```"
+    text = f"```\n4. Instruction:{TWO.replace('Nile.', output)}```\n"
+    assert rows(text) == [Task("Name a river.", "", output), HILL]
 
 
 def test_an_input_may_look_like_a_list() -> None:

@@ -148,7 +148,7 @@ def test_models_take_turns_by_request_number_wherever_they_are(
     one.reset(Script(**{**REPLIES.to_json(), "model": "a", "check_model": True}))
     two.reset(Script(**{**REPLIES.to_json(), "model": "b", "check_model": True}))
     more = ("--base-url", one.base_url, "--base-url", two.base_url)
-    base = ["generate", "--n", "120", "--out", out, *more, "--concurrency", "4"]
+    base: list[str | Path] = ["generate", "--n", "120", "--out", out, *more, "--concurrency", "4"]
     assert run(*base, "--model", "a", "--model", "b").code == 0
     asked_of = {fact["k"]: fact["to"] for fact in facts(out, "intent")}
     assert {k % 2 for k, to in asked_of.items() if to == 0} == {0}

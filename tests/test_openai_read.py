@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfinstruct.errors import Malformed
+from selfinstruct.errors import Adaptable, Malformed, Outcome, ServerFailed
 from selfinstruct.providers.answers import read_body
-from selfinstruct.providers.dialect import Dialect
-from selfinstruct.providers.refusals import retry_after
-from selfinstruct.records import Api, Prompt, Reply, Ticket
+from selfinstruct.providers.dialect import Dialect, explain
+from selfinstruct.providers.refusals import Answered, refusal, retry_after
+from selfinstruct.records import Api, Choice, Prompt, Reply, Ticket
 
 APIS: tuple[Api, ...] = ("completions", "chat")
 PROMPT = Prompt(text="Write.", stop=("\n21.",), example_ids=("a",), first=4, asked=17, seed=99)
@@ -52,10 +52,75 @@ def test_a_chat_completion() -> None:
     assert read(data, "chat") == Reply(3, "Nile.", "stop", "m-1", 5, 7)
 
 
-def test_only_the_first_choice_counts() -> None:
+def test_every_choice_is_read() -> None:
     choices = [{"text": "a", "finish_reason": "length"}, {"text": "b", "finish_reason": "stop"}]
     reply = read(completion(choices=choices))
     assert (reply.text, reply.finish_reason) == ("a", "length")
+    assert reply.rest == (Choice("b", "stop"),)
+    assert reply.choices == (Choice("a", "length"), Choice("b", "stop"))
+    assert (reply.prompt_tokens, reply.completion_tokens) == (5, 7)
+
+
+def message(content: object, index: int, **more: object) -> dict[str, Any]:
+    return {"index": index, "message": {"content": content, **more}, "finish_reason": "stop"}
+
+
+def test_choices_are_read_in_the_order_of_their_index() -> None:
+    choices = [message(text, index) for text, index in (("c", 2), ("a", 0), ("b", 1))]
+    assert [c.text for c in read(completion(choices=choices), "chat").choices] == ["a", "b", "c"]
+    for choice in choices:
+        del choice["index"]
+    assert [c.text for c in read(completion(choices=choices), "chat").choices] == ["c", "a", "b"]
+
+
+def test_the_first_choice_with_a_text_takes_the_place_of_one_without() -> None:
+    filtered = {**message("Ni", 1), "finish_reason": "content_filter"}
+    choices = [message(None, 0, refusal="No."), filtered, message("Nile.", 2), message("Po.", 3)]
+    reply = read(completion(choices=choices), "chat")
+    assert (reply.text, reply.finish_reason, reply.outcome) == ("Nile.", "stop", "")
+    assert reply.rest == (
+        Choice("", "stop", "refusal"),
+        Choice("", "content_filter", "content_filter"),
+        Choice("Po.", "stop"),
+    )
+
+
+def test_an_outcome_needs_all_choices_without_a_text() -> None:
+    choices = [message(" ", 0), message(None, 1, refusal="No.")]
+    reply = read(completion(choices=choices), "chat")
+    assert (reply.outcome, reply.text) == ("empty", "")
+    assert reply.rest == (Choice("", "stop", "refusal"),)
+
+
+@pytest.mark.parametrize("bad", [None, 3, "a", {}, {"message": 3}, {"message": {"content": [1]}}])
+def test_one_bad_choice_among_good_ones_is_not_malformed(bad: object) -> None:
+    reply = read(completion(choices=[bad, message("Nile.", 1)]), "chat")
+    assert (reply.text, reply.outcome) == ("Nile.", "")
+    assert reply.rest == (Choice("", outcome="malformed"),)
+    refused = read(completion(choices=[bad, message(None, 1, refusal="No.")]), "chat")
+    assert refused.outcome == "refusal"
+    with pytest.raises(Malformed):
+        read(completion(choices=[bad, bad]), "chat")
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 4}}, 4),
+        ({"prompt_tokens_details": {"cached_tokens": 0}}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": 9}}, 5),
+        ({"prompt_cache_hit_tokens": 3, "prompt_cache_miss_tokens": 2}, 3),
+        ({"prompt_tokens_details": None, "prompt_cache_hit_tokens": 3}, 3),
+        ({"prompt_tokens_details": {"cached_tokens": -1}}, None),
+        ({"prompt_tokens_details": {"cached_tokens": True}}, None),
+        ({"prompt_tokens_details": [4]}, None),
+        ({"prompt_tokens": None, "prompt_tokens_details": {"cached_tokens": 4}}, None),
+        ({}, None),
+    ],
+)
+def test_tokens_from_the_cache(usage: dict[str, object], cached: int | None) -> None:
+    given = {"prompt_tokens": 5, "completion_tokens": 7, **usage}
+    assert read(completion(usage=given)).cached_tokens == cached
 
 
 @pytest.mark.parametrize("junk", [None, 3, ["x"], {"x": 1}, True])
@@ -213,8 +278,17 @@ JSON = st.recursive(
     max_leaves=10,
 )
 NEARLY = st.builds(
-    lambda choice, more: {"choices": [choice], **more},
-    st.dictionaries(st.sampled_from(["text", "message", "finish_reason"]), JSON, max_size=3),
+    lambda choices, more: {"choices": choices, **more},
+    st.lists(
+        JSON
+        | st.dictionaries(
+            st.sampled_from(["text", "message", "finish_reason", "index"]),
+            JSON | st.just("a") | st.just({"content": "a"}),
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=3,
+    ),
     st.dictionaries(st.sampled_from(["usage", "model"]), JSON, max_size=2),
 )
 
@@ -238,8 +312,11 @@ def test_any_body_is_a_reply_or_malformed(body: bytes, api: Api) -> None:
         assert bool(reply.text.strip()) != bool(reply.outcome)
         assert isinstance(reply.finish_reason, str)
         assert isinstance(reply.model, str)
-        for count in (reply.prompt_tokens, reply.completion_tokens):
+        for count in (reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens):
             assert count is None or count >= 0
+        assert (reply.cached_tokens or 0) <= (reply.prompt_tokens or 0)
+        for choice in reply.choices:
+            assert bool(choice.text.strip()) != bool(choice.outcome)
 
 
 # ── Retry-After ──────────────────────────────────────────────────────────────────────────────
@@ -360,12 +437,21 @@ def test_changes_add_up() -> None:
     }
 
 
-Change = Literal["api=chat", "max_tokens=max_completion_tokens", "drop seed", "drop top_p"]
+Change = Literal[
+    "api=chat",
+    "max_tokens=max_completion_tokens",
+    "drop seed",
+    "drop top_p",
+    "drop response_format",
+    "drop n",
+]
 CHANGES: tuple[Change, ...] = (
     "api=chat",
     "max_tokens=max_completion_tokens",
     "drop seed",
     "drop top_p",
+    "drop response_format",
+    "drop n",
 )
 
 
@@ -388,3 +474,183 @@ def test_a_dialect_leaves_the_sampling_alone() -> None:
     sampling = dict(SAMPLING)
     Dialect(max_tokens_name="max_completion_tokens").parameters(PROMPT, sampling)
     assert sampling == SAMPLING
+
+
+# ── refusals of a schema and of several choices ──────────────────────────────────────────────
+
+
+def openai(message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return {"error": error}
+
+
+def vllm(message: str) -> dict[str, Any]:
+    return {"object": "error", "message": message, "type": "BadRequestError", "code": 400}
+
+
+def llama(message: str, code: int = 400) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "type": "invalid_request_error"}}
+
+
+JSON_TYPES = 'must be one of "text" or "json_object", but got: json_schema'
+SCHEMA_REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
+    "openai": (
+        400,
+        openai(
+            "Invalid parameter: 'response_format' of type 'json_schema' is not supported with "
+            "this model. Learn more about supported models at the Structured Outputs guide"
+        ),
+    ),
+    "openai, param": (
+        400,
+        openai(
+            "Unsupported value: this model does not support it. Stop and seed are fine.",
+            param="response_format.type",
+        ),
+    ),
+    "openai, parameter": (
+        400,
+        openai(
+            "Unsupported parameter: 'response_format' is not supported with this model.",
+            param="response_format",
+            code="unsupported_parameter",
+        ),
+    ),
+    "openai, schema": (400, openai("Invalid schema for response_format 'tasks': In context=()")),
+    "azure": (
+        400,
+        openai("response_format value as json_schema is enabled only for api versions 2024-08-01"),
+    ),
+    "vllm, before json_schema": (
+        400,
+        vllm(
+            "[{'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), 'msg': "
+            "\"Input should be 'text' or 'json_object'\", 'input': 'json_schema'}]"
+        ),
+    ),
+    "vllm, extra": (
+        400,
+        vllm(
+            "[{'type': 'extra_forbidden', 'loc': ('body', 'response_format'), 'msg': "
+            "'Extra inputs are not permitted'}]"
+        ),
+    ),
+    "vllm, guided": (400, vllm("guided decoding is not supported by this engine")),
+    "vllm, tpu": (400, vllm("Structured output is not supported on TPU.")),
+    "vllm, xgrammar": (
+        400,
+        vllm("The provided JSON schema contains features not supported by xgrammar."),
+    ),
+    "vllm, compile": (400, vllm("Failed to compile grammar: bad rule")),
+    "llama.cpp": (400, llama(f"response_format type {JSON_TYPES}")),
+    "llama.cpp, grammar": (400, llama("Failed to parse grammar")),
+    "llama.cpp, old": (500, llama(f"response_format type {JSON_TYPES}", 500)),
+    "llama.cpp, both": (
+        500,
+        llama('Either "json_schema" or "grammar" can be specified, but not both', 500),
+    ),
+    "deepseek": (400, openai("This response_format type is unavailable now")),
+    "deepseek, 422": (
+        422,
+        openai(
+            "Failed to deserialize the JSON body into the target type: response_format: "
+            "response_format.type `json_schema` is unavailable now at line 1 column 9"
+        ),
+    ),
+    "volcengine": (
+        400,
+        openai(
+            "The parameter `response_format.type` specified in the request are not valid: invalid "
+            "value: `json_schema`, supported values are: `json_object` and `text`."
+        ),
+    ),
+    "groq": (400, openai("This model does not support response format `json_schema`.")),
+}
+N_REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
+    "openai": (
+        400,
+        openai(
+            "Unsupported value: 'n' does not support 4 with this model. Only the default (1) "
+            "value is supported.",
+            param="n",
+            code="unsupported_value",
+        ),
+    ),
+    "openai, too many": (
+        400,
+        openai("Invalid 'n': integer above maximum value. Expected a value <= 8, but got 9"),
+    ),
+    "vllm, greedy": (400, vllm("n must be 1 when using greedy sampling, got 4.")),
+    "vllm, extra": (
+        400,
+        vllm("[{'type': 'extra_forbidden', 'loc': ('body', 'n'), 'msg': 'Extra inputs are'}]"),
+    ),
+    "llama.cpp": (400, llama("Only one completion choice is allowed")),
+    "llama.cpp, old": (500, llama("Only one completion choice is allowed", 500)),
+    "llama.cpp, slots": (
+        400,
+        llama("n_cmpl cannot be greater than the number of slots, please increase -np"),
+    ),
+    "deepseek": (400, openai("Invalid n value (currently only n = 1 is supported)")),
+    "groq": (400, openai("'n' : number must be at most 1")),
+}
+
+
+def refused(status: int, body: object, dialect: Dialect | None = None) -> Exception:
+    return refusal(
+        Answered(
+            status=status,
+            headers={},
+            body=json.dumps(body).encode(),
+            base_url="http://x/v1",
+            key="",
+            dialect=dialect or Dialect(api="chat"),
+            adapt_api=True,
+            now=NOW,
+        )
+    )
+
+
+@pytest.mark.parametrize(("status", "body"), SCHEMA_REFUSED.values(), ids=SCHEMA_REFUSED)
+def test_a_refused_schema_is_dropped_once(status: int, body: object) -> None:
+    error = refused(status, body)
+    assert isinstance(error, Adaptable), error
+    assert error.change == "drop response_format"
+    again = refused(status, body, Dialect(api="chat").changed(error.change))
+    assert not isinstance(again, Adaptable) or again.change != error.change
+
+
+@pytest.mark.parametrize(("status", "body"), N_REFUSED.values(), ids=N_REFUSED)
+def test_refused_choices_are_dropped_once(status: int, body: object) -> None:
+    error = refused(status, body)
+    assert isinstance(error, Adaptable), error
+    assert error.change == "drop n"
+    again = refused(status, body, Dialect(api="chat").changed(error.change))
+    assert isinstance(again, ServerFailed if status == 500 else Outcome)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (500, vllm("guided decoding crashed"), ServerFailed),
+        (400, openai("Failed to generate JSON. Please adjust your prompt."), Outcome),
+        (400, openai("Please reduce the number\nof messages"), Outcome),
+        (400, openai("maximum context length is 4096; json_schema counts too"), Outcome),
+    ],
+)
+def test_other_errors_drop_nothing(status: int, body: object, kind: type[Exception]) -> None:
+    assert isinstance(refused(status, body), kind)
+
+
+def test_the_old_parameters_are_dropped_as_before() -> None:
+    for name in ("temperature", "top_p", "stop", "seed"):
+        message = f"Unsupported parameter: '{name}' is not supported with this model."
+        error = refused(400, openai(message, param=name, code="unsupported_parameter"))
+        assert isinstance(error, Adaptable)
+        assert error.change == f"drop {name}"
+
+
+def test_a_change_is_told_to_people() -> None:
+    assert "JSON" in explain("drop response_format")
+    assert "one" in explain("drop n")
+    assert explain("drop seed") == "the model refuses seed; leaving it out"

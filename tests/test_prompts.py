@@ -10,15 +10,20 @@ from selfinstruct.assets import asset_path
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import LANGUAGES
 from selfinstruct.prompts import load_template
-from selfinstruct.recipes import RECIPES
+from selfinstruct.recipes import RECIPES, template_name
 
 SHIPPED = sorted({(name, lang.assets) for name in RECIPES for lang in LANGUAGES.values()})
 
 
+@pytest.mark.parametrize("structured", [False, True])
 @pytest.mark.parametrize(("recipe", "lang"), SHIPPED)
-def test_every_recipe_has_a_prompt_in_every_language(recipe: str, lang: str) -> None:
-    content = asset_path("prompts", recipe, f"{lang}.txt").read_bytes()
-    placeholders = RECIPES[recipe].placeholders
+def test_every_recipe_has_both_prompts_in_every_language(
+    recipe: str, lang: str, structured: bool
+) -> None:
+    found = RECIPES[recipe]
+    placeholders = found.structured_placeholders if structured else found.placeholders
+    name = template_name(recipe, lang, structured=structured)
+    content = asset_path(*name.split("/")).read_bytes()
     template = load_template(content, lang, placeholders)
     text = template.substitute(dict.fromkeys(placeholders, "<filled>"))
     assert "$" not in text
@@ -32,6 +37,19 @@ def test_the_alpaca_brief_ends_where_a_block_begins() -> None:
     assert b"<noinput>" in content
     # The parser's scaffolding belongs to the recipe, not to the text around it.
     assert b"###" not in content
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_brief_for_json_names_the_fields_and_ends_with_what_to_do(lang: str) -> None:
+    for recipe, data in (("alpaca", "$examples"), ("translate", "$task")):
+        name = template_name(recipe, lang, structured=True)
+        text = asset_path(*name.split("/")).read_text(encoding="utf-8")
+        brief, _, end = text.partition(data)
+        assert all(word in brief for word in ("JSON", '"tasks"', "instruction", "input", "output"))
+        # All but a last line of it is the same in every request.
+        assert "JSON" in end
+        assert len(end) < 100
+        assert "###" not in text
 
 
 def test_names_are_filled() -> None:

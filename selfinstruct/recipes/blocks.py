@@ -193,13 +193,15 @@ def _starts(grammar: _Grammar, text: str) -> list[re.Match[str]]:
 
 
 def _cut_fence(text: str, grammar: _Grammar, *, ended: bool) -> tuple[str, bool]:
-    """`text` up to the fence that closes one around the whole list, and if there was one."""
+    """What a fence around the whole list holds, and was it closed? Without a fence, all."""
     first = _first(grammar, text)
     head = _strip_separators(text[: first.start()]) if first else ""
-    if not first or not _FENCE.fullmatch(head.rpartition("\n")[2]) or grammar.output.search(head):
+    opening = _FENCE.findall(head)
+    if not first or len(opening) % 2 == 0 or not head.endswith(opening[-1]):
         return text, False
-    fences = list(_FENCE.finditer(text, first.start()))
-    # Those inside answers come in pairs.
+    text = text[first.start() :]
+    fences = list(_FENCE.finditer(text))
+    # Those inside answers come in pairs, and a reply that was cut off ends inside one of them.
     if len(fences) % 2 == 0 or fences[-1][0].strip() != "```":
         return text, False
     if not ended and text[fences[-1].end() :].strip():

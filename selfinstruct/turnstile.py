@@ -60,7 +60,12 @@ class Turnstile:
 
     def room(self, model: str, resting: int) -> int:
         """New requests for `model` that may be tried now, `resting` ones keeping their places."""
-        return self._fleet.free(model, self._loop.time()) - resting
+        now = self._loop.time()
+        free = self._fleet.free(model, now)
+        if not free:
+            # A pause ends by itself, not with a request.
+            self.wake_in(self._fleet.wait(model, now, 0))
+        return free - resting
 
     def broke(self, need: Need) -> bool:
         """The budget cannot bear this request, and no answer that is still to come can help."""

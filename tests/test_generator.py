@@ -163,3 +163,19 @@ def test_slow_start_reaches_what_is_wanted(tmp_path: Path) -> None:
     assert generator.error is None
     assert len(replies) == 1000
     assert max(at for at, _text in server.sent) <= 10
+
+
+def test_after_a_pause_all_slots_are_filled_at_once(tmp_path: Path) -> None:
+    """The pause ends by itself; nobody waits for the answer to the request that was refused."""
+    refused: list[float] = []
+
+    def once(now: float) -> RequestFailed | None:
+        if now < 3 or refused:
+            return None
+        refused.append(now + 1)
+        return RateLimited("HTTP 429", status=429, retry_after=5.0)
+
+    generator, _replies, (server,) = play(tmp_path, once, requests=100, fixed=4)
+    assert generator.error is None
+    after = sorted(at for at, _text in server.sent if at > refused[0] + 0.5)
+    assert refused[0] + 5 <= after[0] <= after[3] <= refused[0] + 5.6

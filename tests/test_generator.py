@@ -178,4 +178,5 @@ def test_after_a_pause_all_slots_are_filled_at_once(tmp_path: Path) -> None:
     generator, _replies, (server,) = play(tmp_path, once, requests=100, fixed=4)
     assert generator.error is None
     after = sorted(at for at, _text in server.sent if at > refused[0] + 0.5)
-    assert refused[0] + 5 <= after[0] <= after[3] <= refused[0] + 5.6
+    # Four a second is the rate that the refusal taught; an answer takes one second.
+    assert refused[0] + 5 <= after[0] <= after[3] < refused[0] + 6

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := data/runs/demo
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test bench clean
+.PHONY: run test bench bench-throttled clean
 
 run: $(VENV)/.run
 	$(BIN)/selfinstruct model fetch
@@ -22,6 +22,10 @@ test: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.novelty
 	$(BIN)/python -m benchmarks.generate
+
+bench-throttled: $(VENV)/.test
+	$(BIN)/python -m benchmarks.throttled
+	$(BIN)/python -m benchmarks.throttled --headers
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

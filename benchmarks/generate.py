@@ -1,10 +1,11 @@
-"""How close `selfinstruct generate` comes to a bare aiohttp loop of the same width.
+"""How close `selfinstruct generate` comes to a bare aiohttp loop, and how far others stay below it.
 
-Both send the same prompts to the same slot-limited server with a long tail of latencies, one after
-the other in this run. Ours journals, parses, filters and judges; the loop reads bodies and throws
-them away. Rates are the server's own: answers sold, from the first request to the last answer.
+All send the same prompts to the same slot-limited server with a long tail of latencies, one after
+the other in this run, each in a process of its own. Ours journals, parses, filters and judges; the
+others read bodies and throw them away. Rates are the server's own: answers sold, from the first
+request to the last answer.
 
-    python -m benchmarks.generate [--width 64] [--rows 12000]
+    python -m benchmarks.generate [--width 64 256]
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -30,6 +32,14 @@ from tests.scripted_server import Script, ServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "scripted-model"
+BATCH = 50
+# The slow ones get a part of the requests: their rate is what is asked, not their patience.
+SHARES = {"bare": 1.0, "sdk": 0.5, "gather": 0.3}
+NAMES = {
+    "bare": "bare aiohttp loop",
+    "sdk": "openai SDK, default client",
+    "gather": f"asyncio.gather of {BATCH}",
+}
 
 
 @dataclass(frozen=True)
@@ -44,37 +54,98 @@ class Result:
     def rate(self) -> float:
         return self.requests / self.seconds
 
+    def line(self, name: str, reference: Result) -> str:
+        """A row of the table."""
+        return (
+            f"  {name:28} {self.requests:6} requests {self.seconds:7.1f} s {self.rate:7.1f} "
+            f"requests/s {1000 * self.cpu / self.requests:6.2f} ms CPU each   "
+            f"{self.rate / reference.rate:.3f} of the bare loop"
+        )
 
-def script(width: int) -> Script:
-    """0.5 s ± 50 %, 2 % at ten times that; as many slots as the client is wide."""
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds, give or take a share of them; a part of the answers takes `factor` times as long."""
+
+    seconds: float
+    jitter: float = 0.5
+    tail: float = 0.0
+    factor: float = 1.0
+
+    def __str__(self) -> str:
+        long = f", {self.tail:.0%} at {self.factor:g} times that" if self.tail else ""
+        return f"{self.seconds:g} s ± {self.jitter:.0%}{long}"
+
+
+LONG_TAIL = Latency(0.5, tail=0.02, factor=10.0)
+FAST = Latency(0.2)
+
+
+def script(width: int, latency: Latency) -> Script:
+    """As many slots as the client is wide."""
     return Script(
-        latency=0.5,
-        jitter=0.5,
-        tail_share=0.02,
-        tail_factor=10.0,
         slots=width,
         tasks_per_reply=(3, 7),
         duplicate_share=0.05,
         bad_share=0.05,
+        latency=latency.seconds,
+        jitter=latency.jitter,
+        tail_share=latency.tail,
+        tail_factor=latency.factor,
     )
 
 
 async def bare_loop(base_url: str, bodies: Sequence[bytes], width: int) -> None:
     """`width` workers that take the next body as soon as they are free."""
     queue = iter(bodies)
-    headers = {"Content-Type": "application/json"}
-    connector = aiohttp.TCPConnector(limit=width)
-    timeout = aiohttp.ClientTimeout(total=600)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+    async with _session(width) as session:
 
         async def worker() -> None:
             for body in queue:
-                async with session.post(
-                    f"{base_url}/completions", data=body, headers=headers
-                ) as response:
-                    await response.read()
+                await _post(session, base_url, body)
 
         await asyncio.gather(*(worker() for _ in range(width)))
+
+
+async def in_batches(base_url: str, bodies: Sequence[bytes], width: int) -> None:
+    """Batches of 50, side by side up to the width: each waits for its slowest."""
+    queue = iter([bodies[start : start + BATCH] for start in range(0, len(bodies), BATCH)])
+    async with _session(width) as session:
+
+        async def worker() -> None:
+            for batch in queue:
+                await asyncio.gather(*(_post(session, base_url, body) for body in batch))
+
+        await asyncio.gather(*(worker() for _ in range(max(1, width // BATCH))))
+
+
+async def with_sdk(base_url: str, bodies: Sequence[bytes], width: int) -> None:
+    """The SDK as it comes, without its retries."""
+    from openai import AsyncOpenAI
+
+    queue = iter(bodies)
+    async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
+
+        async def worker() -> None:
+            for body in queue:
+                fields: dict[str, Any] = json.loads(body)
+                await client.completions.create(**fields)
+
+        await asyncio.gather(*(worker() for _ in range(width)))
+
+
+def _session(width: int) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=width)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600))
+
+
+async def _post(session: aiohttp.ClientSession, base_url: str, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    async with session.post(f"{base_url}/completions", data=body, headers=headers) as response:
+        await response.read()
+
+
+CLIENTS = {"bare": bare_loop, "sdk": with_sdk, "gather": in_batches}
 
 
 def measured(server: ServerProcess, module: str) -> Result:
@@ -94,9 +165,21 @@ def measured(server: ServerProcess, module: str) -> Result:
     return Result(ledger.sold, seconds, cpu)
 
 
-def compare(width: int, rows: int) -> float:
-    """Print the comparison at one width; returns our share of the bare loop's rate."""
-    with tempfile.TemporaryDirectory() as folder, ServerProcess(script(width)) as server:
+def write_bodies(path: Path, rows: int, requests: int) -> None:
+    """The bodies of a run's first requests, one a line."""
+    config = Config(n=rows, base_url=("http://localhost/v1",), model=(MODEL,))
+    track = Plan.of(config).tracks[0]
+    with path.open("w") as file:
+        for request in range(requests):
+            prompt = track.prompt(request)
+            body = {"model": MODEL, "prompt": prompt.text, "max_tokens": config.max_tokens}
+            body |= {"stop": list(prompt.stop), "seed": prompt.seed}
+            file.write(json.dumps(body) + "\n")
+
+
+def compare(width: int, rows: int, latency: Latency, clients: Sequence[str]) -> None:
+    """Print a table for one width."""
+    with tempfile.TemporaryDirectory() as folder, ServerProcess(script(width, latency)) as server:
         run = str(Path(folder) / "run")
         ours = measured(
             server,
@@ -105,47 +188,44 @@ def compare(width: int, rows: int) -> float:
         )
         manifest = json.loads((Path(run) / "manifest.json").read_text())
         bodies = Path(folder) / "bodies.jsonl"
-        config = Config(n=rows, base_url=(server.base_url,), model=(MODEL,))
-        plan = Plan.of(config)
-        with bodies.open("w") as file:
-            for request in range(ours.requests):
-                prompt = plan.tracks[0].prompt(request)
-                body = {"model": MODEL, "prompt": prompt.text, "max_tokens": config.max_tokens}
-                body |= {"stop": list(prompt.stop), "seed": prompt.seed}
-                file.write(json.dumps(body) + "\n")
-        server.reset(script(width))
-        loop = measured(
-            server,
-            f"benchmarks.generate --bare {server.base_url} --bodies {bodies} --width {width}",
-        )
-    share = ours.rate / loop.rate
-    print(f"{width} in flight, {manifest['kept']} rows kept of {manifest['candidates']} candidates")
-    for name, result in (("bare aiohttp loop", loop), ("selfinstruct generate", ours)):
-        print(
-            f"  {name:22} {result.requests:6} requests {result.seconds:7.1f} s "
-            f"{result.rate:7.1f} requests/s {1000 * result.cpu / result.requests:6.2f} ms CPU each"
-        )
-    print(f"  share of the bare loop: {share:.3f} (target ≥ 0.95)")
-    needed = manifest["requests"]["decided"]
-    print(f"  requests paid: {ours.requests}, needed: {needed}")
-    return share
+        results: dict[str, Result] = {}
+        for client in clients:
+            write_bodies(bodies, rows, round(ours.requests * SHARES[client]))
+            server.reset(script(width, latency))
+            results[client] = measured(
+                server,
+                f"benchmarks.generate --client {client} --base-url {server.base_url} "
+                f"--bodies {bodies} --width {width}",
+            )
+    kept, candidates = manifest["kept"], manifest["candidates"]
+    print(f"{width} in flight, {latency}; {kept} rows kept of {candidates} candidates")
+    reference = results["bare"]
+    print(reference.line(NAMES["bare"], reference))
+    print(ours.line("selfinstruct generate", reference))
+    for client in clients[1:]:
+        print(results[client].line(NAMES[client], reference))
+    paid, needed = ours.requests, manifest["requests"]["decided"]
+    print(f"  selfinstruct paid for {paid} requests, {needed} were needed", flush=True)
 
 
 def main() -> None:
-    """Compare, or be the bare loop's process."""
+    """Compare, or be one of the other clients' processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--rows", type=int, default=12000)
-    parser.add_argument("--bare", help=argparse.SUPPRESS)
+    parser.add_argument("--width", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)
+    parser.add_argument("--base-url", help=argparse.SUPPRESS)
     parser.add_argument("--bodies", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.bare:
+    if options.client:
         bodies = options.bodies.read_bytes().splitlines()
-        asyncio.run(bare_loop(options.bare, bodies, options.width))
+        asyncio.run(CLIENTS[options.client](options.base_url, bodies, options.width[0]))
         return
     begun = time.monotonic()
-    compare(options.width, options.rows)
-    print(f"  ({time.monotonic() - begun:.0f} s in all)")
+    for width in options.width:
+        # About half a minute for a full pipe of this width.
+        compare(width, 190 * width, LONG_TAIL, ["bare", "sdk", "gather"])
+    compare(256, 40_000, FAST, ["bare"])
+    print(f"({time.monotonic() - begun:.0f} s in all)")
 
 
 if __name__ == "__main__":

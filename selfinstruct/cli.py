@@ -22,6 +22,7 @@ from selfinstruct.formats import FORMATS
 if TYPE_CHECKING:
     from selfinstruct.config import Config
     from selfinstruct.manifest import Manifest
+    from selfinstruct.pipeline import Watcher
     from selfinstruct.plan import Plan
     from selfinstruct.routes import Endpoint
 
@@ -58,8 +59,58 @@ MaxTotalTokens = Annotated[
 ]
 PriceIn = Annotated[float | None, typer.Option(help="USD per million prompt tokens.")]
 PriceOut = Annotated[float | None, typer.Option(help="USD per million completion tokens.")]
+BatchApi = Annotated[
+    bool | None,
+    typer.Option("--batch-api", help="Buy through the provider's batches: half the price, hours."),
+]
 Concurrency = Annotated[str | None, typer.Option(metavar="auto|N", help="Requests in flight.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds for one attempt in all. [600]")]
+Rows = Annotated[
+    int | None, typer.Option("--n", help="Rows to keep of each language: exactly this many.")
+]
+RecipeName = Annotated[str | None, typer.Option(help="What to ask and how to read it. \\[alpaca]")]
+Lang = Annotated[
+    list[str] | None, typer.Option(help="Language of the rows; may be repeated. \\[en]")
+]
+Source = Annotated[
+    str | None, typer.Option("--from", metavar="RUN", help="Run to translate the rows of.")
+]
+ModelName = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Model name; asked of the server if it has one. One for all endpoints, "
+        "or one for each."
+    ),
+]
+Api = Annotated[str | None, typer.Option(metavar="auto|completions|chat", help="\\[auto]")]
+RandomSeed = Annotated[int | None, typer.Option(help="Seed of every random choice. [0]")]
+Seeds = Annotated[str | None, typer.Option(metavar="FILE", help="Your own seed tasks.")]
+Temperature = Annotated[float | None, typer.Option(help="[1.0]")]
+TopP = Annotated[float | None, typer.Option(help="[1.0]")]
+MaxTokens = Annotated[int | None, typer.Option(help="Completion tokens of one request. [3072]")]
+Tasks = Annotated[int | None, typer.Option(help="Tasks asked for in one request. \\[en 17, zh 7]")]
+Choices = Annotated[
+    int | None, typer.Option(help="Answers to each prompt, which is paid for once. [1]")
+]
+Structured = Annotated[
+    bool | None, typer.Option("--structured", help="Ask for JSON by schema (chat only).")
+]
+Durability = Annotated[
+    str | None,
+    typer.Option(metavar="group|strict", help="fsync replies in groups or one by one. \\[group]"),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option(metavar="FILE.toml", help="The same options as a file.")
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        metavar="PORT",
+        help="Prometheus metrics on 127.0.0.1:PORT while it runs; 0: any free port.",
+    ),
+]
 
 
 def _err() -> Console:
@@ -123,46 +174,23 @@ def _root(
 @reports_errors
 def generate(
     out: Out,
-    n: Annotated[
-        int | None, typer.Option("--n", help="Rows to keep of each language: exactly this many.")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="What to ask and how to read it. \\[alpaca]")
-    ] = None,
-    lang: Annotated[
-        list[str] | None, typer.Option(help="Language of the rows; may be repeated. \\[en]")
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option("--from", metavar="RUN", help="Run to translate the rows of.")
-    ] = None,
+    n: Rows = None,
+    recipe: RecipeName = None,
+    lang: Lang = None,
+    source: Source = None,
     base_url: BaseUrl = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Model name; asked of the server if it has one. One for all endpoints, "
-            "or one for each."
-        ),
-    ] = None,
-    api: Annotated[
-        str | None, typer.Option(metavar="auto|completions|chat", help="\\[auto]")
-    ] = None,
+    model: ModelName = None,
+    api: Api = None,
     concurrency: Concurrency = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random choice. [0]")] = None,
-    seeds: Annotated[str | None, typer.Option(metavar="FILE", help="Your own seed tasks.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="[1.0]")] = None,
-    top_p: Annotated[float | None, typer.Option(help="[1.0]")] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="Completion tokens of one request. [3072]")
-    ] = None,
-    tasks: Annotated[
-        int | None, typer.Option(help="Tasks asked for in one request. \\[en 17, zh 7]")
-    ] = None,
-    choices: Annotated[
-        int | None, typer.Option(help="Answers to each prompt, which is paid for once. [1]")
-    ] = None,
-    structured: Annotated[
-        bool | None, typer.Option("--structured", help="Ask for JSON by schema (chat only).")
-    ] = None,
+    seed: RandomSeed = None,
+    seeds: Seeds = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    max_tokens: MaxTokens = None,
+    tasks: Tasks = None,
+    choices: Choices = None,
+    structured: Structured = None,
+    batch_api: BatchApi = None,
     rpm: Rpm = None,
     tpm: Tpm = None,
     max_cost: MaxCost = None,
@@ -170,15 +198,9 @@ def generate(
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     timeout: Timeout = None,
-    durability: Annotated[
-        str | None,
-        typer.Option(
-            metavar="group|strict", help="fsync replies in groups or one by one. \\[group]"
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="The same options as a file.")
-    ] = None,
+    durability: Durability = None,
+    config: ConfigFile = None,
+    metrics_port: MetricsPort = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -196,13 +218,13 @@ def generate(
         "max_total_tokens": max_total_tokens, "price_in": price_in, "price_out": price_out,
         "concurrency": _number_or_auto(concurrency), "seed": seed, "seeds": seeds,
         "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "tasks": tasks,
-        "timeout": timeout, "durability": durability,
+        "timeout": timeout, "durability": durability, "batch_api": batch_api,
     }  # fmt: skip
     file = _read_config(config) if config else None
     settings = make_config(flags, file=file, file_name=str(config), environment=os.environ)
     plan = Plan.of(settings)  # Before the network is asked anything.
     plan = plan.with_models(_models(settings, out))
-    _generate(plan, out, as_json=as_json, quiet=quiet)
+    _generate(plan, out, as_json=as_json, quiet=quiet, metrics_port=metrics_port)
 
 
 @app.command()
@@ -218,6 +240,7 @@ def resume(
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     timeout: Timeout = None,
+    metrics_port: MetricsPort = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -235,7 +258,116 @@ def resume(
     if history.target != 0:
         overrides["n"] = history.target
     plan = Plan.from_header(history.header, directory, overrides)
-    _generate(plan, directory, as_json=as_json, quiet=quiet)
+    _generate(plan, directory, as_json=as_json, quiet=quiet, metrics_port=metrics_port)
+
+
+@app.command()
+@reports_errors
+def cancel(directory: Run, base_url: BaseUrl = None, as_json: Json = False) -> None:
+    """Cancel a run's open batches at the provider; what they have done comes with `resume`."""
+    from selfinstruct.batches import cancel as cancel_batches
+    from selfinstruct.history import History
+    from selfinstruct.plan import Plan
+    from selfinstruct.views import cancelled_lines
+
+    overrides = {"base_url": base_url} if base_url else {}
+    plan = Plan.from_header(History.load(directory).header, directory, overrides)
+    places = [] if plan.config.embedded else _places(plan.config)
+    batches = cancel_batches(directory, places)
+    if as_json:
+        print(json.dumps({"run": str(directory), "batches": batches, "exit_code": 0}))  # noqa: T201
+        return
+    for line in cancelled_lines(directory, batches):
+        Console(highlight=False).print(Text(line), soft_wrap=True)
+
+
+@app.command()
+@reports_errors
+def estimate(
+    n: Rows = None,
+    recipe: RecipeName = None,
+    lang: Lang = None,
+    source: Source = None,
+    base_url: BaseUrl = None,
+    model: ModelName = None,
+    api: Api = None,
+    concurrency: Concurrency = None,
+    seed: RandomSeed = None,
+    seeds: Seeds = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    max_tokens: MaxTokens = None,
+    tasks: Tasks = None,
+    choices: Choices = None,
+    structured: Structured = None,
+    batch_api: BatchApi = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    max_cost: MaxCost = None,
+    max_total_tokens: MaxTotalTokens = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    timeout: Timeout = None,
+    durability: Durability = None,
+    config: ConfigFile = None,
+    probe: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Buy the run's first K requests into --out and measure."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where --probe begins the run that `generate` goes on with.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What a run will take: requests, tokens, dollars, hours. Buys nothing without --probe."""
+    from selfinstruct.config import make_config
+    from selfinstruct.estimate import estimate as foresee
+    from selfinstruct.estimate import table
+    from selfinstruct.plan import Plan
+
+    flags = {
+        "n": n, "recipe": recipe, "lang": lang or None, "source": source,
+        "base_url": base_url or None, "model": model or None, "api": api, "choices": choices,
+        "structured": structured, "rpm": rpm, "tpm": tpm, "max_cost": max_cost,
+        "max_total_tokens": max_total_tokens, "price_in": price_in, "price_out": price_out,
+        "concurrency": _number_or_auto(concurrency), "seed": seed, "seeds": seeds,
+        "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "tasks": tasks,
+        "timeout": timeout, "durability": durability, "batch_api": batch_api,
+    }  # fmt: skip
+    if (probe is None) != (out is None):
+        raise UsageError("--probe and --out go together: what is bought is kept there")
+    environment = dict(os.environ)
+    if probe is None and model:
+        # Where `generate` would go with a key; no key is needed to foresee what that takes.
+        environment.setdefault("OPENAI_API_KEY", "-")
+    file = _read_config(config) if config else None
+    settings = make_config(flags, file=file, file_name=str(config), environment=environment)
+    plan = Plan.of(settings)
+    if probe is not None and out is not None:
+        if probe < len(plan.tracks):
+            raise UsageError("--probe: at least one request for each language")
+        found = _probe(plan.with_models(_models(settings, out)), out, probe, quiet=quiet)
+    elif settings.model or settings.embedded:
+        found = foresee(plan)
+    else:
+        raise UsageError("--model: needed, since no server is asked without --probe")
+    if as_json:
+        print(json.dumps({**found, "exit_code": 0}))  # noqa: T201
+        return
+    Console(highlight=False).print(table(found))
+
+
+def _probe(plan: Plan, out: Path, requests: int, *, quiet: bool) -> dict[str, Any]:
+    from selfinstruct.display import Display
+    from selfinstruct.estimate import Stopwatch, estimate_from
+    from selfinstruct.pipeline import generate as run
+
+    with Display(_err(), quiet=quiet) as display:
+        stopwatch = Stopwatch(display)
+        connect = functools.partial(_connect, plan, display)
+        asyncio.run(run(plan, out, connect, stopwatch, first=requests))
+    return estimate_from(plan, out, stopwatch)
 
 
 @app.command()
@@ -346,14 +478,21 @@ def fetch() -> None:
     _err().print(Text(fetch_model()), soft_wrap=True)
 
 
-def _generate(plan: Plan, out: Path, *, as_json: bool, quiet: bool) -> None:
+def _generate(
+    plan: Plan, out: Path, *, as_json: bool, quiet: bool, metrics_port: int | None = None
+) -> None:
     from selfinstruct.display import Display
     from selfinstruct.pipeline import generate as run
     from selfinstruct.views import money_lines
 
-    with Display(_err(), quiet=quiet) as display:
+    with Display(_err(), quiet=quiet) as display, ExitStack() as stack:
         connect = functools.partial(_connect, plan, display)
-        manifest = asyncio.run(run(plan, out, connect, display))
+        watcher: Watcher = display
+        if metrics_port is not None:
+            from selfinstruct.metrics import Metrics
+
+            watcher = stack.enter_context(Metrics(display, metrics_port))
+        manifest = asyncio.run(run(plan, out, connect, watcher))
     if as_json:
         print(json.dumps(_summary(manifest, out)))  # noqa: T201
     else:
@@ -379,15 +518,21 @@ def _connect(plan: Plan, display: Any, stack: ExitStack) -> list[Endpoint]:
 
     config = plan.config
     if not config.embedded:
-        return [
-            Endpoint(place.base_url, _api_key(config, place.base_url), place.model)
-            for place in config.places
-        ]
+        return _places(config)
     from selfinstruct.providers.local import LocalServer
 
     display.notice("no endpoint given: using the embedded 135M model (it proves the road, no more)")
     server = stack.enter_context(LocalServer())
     return [Endpoint(server.base_url, server.api_key, server.model, server.concurrency)]
+
+
+def _places(config: Config) -> list[Endpoint]:
+    from selfinstruct.routes import Endpoint
+
+    return [
+        Endpoint(place.base_url, _api_key(config, place.base_url), place.model)
+        for place in config.places
+    ]
 
 
 def _models(settings: Config, out: Path) -> tuple[str, ...]:

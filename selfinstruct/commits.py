@@ -27,6 +27,7 @@ class Commits:
         self._committing = asyncio.Lock()
 
     async def __aenter__(self) -> Commits:
+        self._journal.set_room_aside()
         self._committer = asyncio.create_task(self._commit_forever())
         return self
 
@@ -38,6 +39,7 @@ class Commits:
     ) -> None:
         self._committer.cancel()
         await asyncio.gather(self._committer, return_exceptions=True)
+        self._journal.release_room()
 
     def append(self, fact: Mapping[str, object]) -> None:
         """Raises DiskError when there is no room left at all."""

@@ -18,6 +18,36 @@ from selfinstruct.prices import Price
 from selfinstruct.providers.answers import read_body
 from selfinstruct.records import Reply, Ticket
 
+# A provider's batch may hold a token limit against us with this code.
+TOKEN_LIMIT = "token_limit_exceeded"
+# Failures of a request in a batch that are its own; that its batch ended is not.
+_COUNTED = ("rate", "server", "transport", Malformed.kind)
+
+
+@dataclass
+class OpenBatch:
+    """A batch that was begun and has not ended: docs/design/batch.md.
+
+    requests: how many it is to have; tickets: those whose intents are in the journal; held: those
+    of them that have no answer yet, with the most that each can take. endpoint: an account's
+    number. id, input_file: the provider's names for it, "" before they are known. status, counts:
+    as last seen. replies: readable ones. failed: request → class, where its own attempt failed.
+    """
+
+    number: int
+    endpoint: int
+    requests: int
+    token: str
+    dialect: dict[str, Any]
+    id: str = ""
+    input_file: str = ""
+    status: str = "not submitted"
+    counts: dict[str, int] = field(default_factory=dict)
+    tickets: set[Ticket] = field(default_factory=set)
+    held: dict[Ticket, Most] = field(default_factory=dict)
+    replies: int = 0
+    failed: dict[Ticket, str] = field(default_factory=dict)
+
 
 @dataclass
 class History:
@@ -26,6 +56,9 @@ class History:
     settled: request → offset of the fact that settles it. prompts: request → prompt_digest as
     sent. changes: of dialect, in order, by (URL, model). target: the rows last asked for.
     accounts: what each endpoint took, by its number. seconds: spent generating, by all processes.
+    batches: those that are open, by number; begun: how many there ever were. failures: classes of a
+    request's own failures in batches. batch_limit: requests that a batch may have, once a provider
+    said that one was too large; 0 for no such limit.
     """
 
     header: Fact = field(default_factory=dict)
@@ -35,6 +68,10 @@ class History:
     target: int | None = 0
     accounts: dict[int, Account] = field(default_factory=dict)
     seconds: float = 0.0
+    batches: dict[int, OpenBatch] = field(default_factory=dict)
+    begun: int = 0
+    failures: dict[Ticket, list[str]] = field(default_factory=dict)
+    batch_limit: int = 0
     _outcomes: set[Ticket] = field(default_factory=set)
     _open: dict[tuple[Ticket, int], tuple[int, Most]] = field(default_factory=dict)
 
@@ -55,7 +92,7 @@ class History:
                     )
                 history.header = fact
             else:
-                history._add(offset, fact)
+                history.add(offset, fact)
         # A process that was killed left these without an answer: they may have been billed.
         for endpoint, most in history._open.values():
             history.account(endpoint).doubt(most)
@@ -88,7 +125,8 @@ class History:
         fact = {"type": "endpoint", "id": number, "url": url, "model": model, "price": stated}
         return number, fact
 
-    def _add(self, offset: int, fact: Fact) -> None:
+    def add(self, offset: int, fact: Fact) -> None:
+        """Take in the next fact. A body in it must be text, as a journal gives it back."""
         kind = fact.get("type")
         if kind == "intent":
             self._add_intent(fact)
@@ -111,11 +149,44 @@ class History:
             self.changes.setdefault((account.url, account.model), []).append(fact["change"])
         elif kind == "session":
             self.seconds += fact["seconds"]
+        elif kind is not None and kind.startswith("batch"):
+            self._add_batch(kind, fact)
+
+    def _add_batch(self, kind: str, fact: Fact) -> None:
+        number = fact["b"]
+        if kind == "batch":
+            self.begun = max(self.begun, number + 1)
+            self.batches[number] = OpenBatch(
+                number, fact["to"], fact["requests"], fact["token"], fact["dialect"]
+            )
+        elif kind == "batch_uploaded":
+            self.batches[number].input_file = fact["input_file_id"]
+        elif kind == "batch_submitted":
+            self.batches[number].id = fact["batch_id"]
+            self.batches[number].status = "submitted"
+        elif kind == "batch_seen":
+            self.batches[number].status = fact["status"]
+            self.batches[number].counts = fact["counts"]
+        elif kind == "batch_ended":
+            self._end_batch(self.batches.pop(number), fact)
+
+    def _end_batch(self, batch: OpenBatch, fact: Fact) -> None:
+        if fact.get("code") == TOKEN_LIMIT:
+            self.batch_limit = max(1, batch.requests // 2)
+        # While nothing at all was ever answered it is the endpoint that fails, not the request.
+        if self.totals.paid:
+            for request, kind in batch.failed.items():
+                self.failures.setdefault(request, []).append(kind)
 
     def _add_intent(self, fact: Fact) -> None:
         endpoint, most = fact.get("to", -1), Most(*fact.get("most", (0, 0)))
         self.account(endpoint).sent += 1
         self.prompts[ticket(fact)] = fact["prompt"]
+        if batch := self.batches.get(fact.get("batch", -1)):
+            # Until the batch ends it is neither spent nor doubtful: its answer is still to come.
+            batch.tickets.add(ticket(fact))
+            batch.held[ticket(fact)] = most
+            return
         key = ticket(fact), fact["attempt"]
         if left := self._open.pop(key, None):
             # Each process counts attempts from 1: an earlier one was killed here.
@@ -124,11 +195,16 @@ class History:
 
     def _close(self, fact: Fact) -> tuple[Account, Most]:
         """The account and the reservation of the attempt that `fact` ends."""
+        if batch := self.batches.get(fact.get("batch", -1)):
+            return self.account(batch.endpoint), batch.held.pop(ticket(fact), Most(0, 0))
         key = ticket(fact), fact["attempt"]
         endpoint, most = self._open.pop(key, (fact.get("to", -1), Most(0, 0)))
         return self.account(endpoint), most
 
     def _add_failure(self, fact: Fact) -> None:
+        batch = self.batches.get(fact.get("batch", -1))
+        if batch and fact["class"] in _COUNTED:
+            batch.failed[ticket(fact)] = fact["class"]
         if fact["class"] == Malformed.kind:
             # Its reply fact came before and charged it.
             self.account(fact.get("to", -1)).failed += 1
@@ -148,6 +224,8 @@ class History:
             account.doubt(most)
             return
         account.count(reply, most)
+        if batch := self.batches.get(fact.get("batch", -1)):
+            batch.replies += 1
         if request not in self.settled or request in self._outcomes:
             self.settled[request] = offset
             self._outcomes.discard(request)

@@ -6,6 +6,7 @@ that knows all the others; each step is a call into one room.
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 import selfinstruct
 from selfinstruct.accounts import by_endpoint
+from selfinstruct.batches import Batches, poll_seconds
 from selfinstruct.demand import Demand
 from selfinstruct.desk import Desk
 from selfinstruct.errors import DiskError, GaveUp, UsageError
@@ -35,7 +37,7 @@ from selfinstruct.journal import NAME as JOURNAL
 from selfinstruct.journal import Journal
 from selfinstruct.manifest import Manifest, read_manifest
 from selfinstruct.plan import SOURCE, Plan
-from selfinstruct.progress import Progress
+from selfinstruct.progress import EndpointProgress, Progress
 from selfinstruct.records import Reply, Ticket
 from selfinstruct.routes import Endpoint, find_prices, make_budget, make_routes
 from selfinstruct.sender import Policy
@@ -59,9 +61,12 @@ async def generate(
     directory: Path,
     connect: Callable[[ExitStack], Sequence[Endpoint]],
     watcher: Watcher,
+    *,
+    first: int | None = None,
 ) -> Manifest:
     """Make the run in `directory` hold exactly plan.config.n kept rows of each language.
 
+    first: stop, with an incomplete manifest, after so many requests of all languages together.
     `connect` is called only when something may have to be bought; what it enters on the stack
     (the embedded model's server) lives as long as the run. Raises SelfInstructError; a directory
     that holds part of a run can always be gone on with.
@@ -78,7 +83,7 @@ async def generate(
         history = open_run(plan, journal, directory, watcher)
         exports = stack.enter_context(Exports(directory, config.lang))
         endpoints = connect(stack)
-        run = _Run(plan, journal, history, exports, endpoints, watcher)
+        run = _Run(plan, journal, history, exports, endpoints, watcher, first)
         await run.buy()
         return run.publish()
 
@@ -91,10 +96,16 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
             f"{journal.path}: {journal.set_aside} bytes that a crash left half-written "
             "were moved to journal.tail"
         )
+    if journal.recovered:
+        watcher.notice(
+            f"{journal.recovered} facts that did not fit on the disk "
+            "were kept beside the journal and are back in it"
+        )
     history = History.of(journal.facts())
     if (
         history.header
         and not history.totals.paid
+        and not history.batches
         and plan.fingerprint() != history.header["fingerprint"]
     ):
         journal.restart()  # Nothing was bought: a wrong --model must not hold the directory.
@@ -120,6 +131,27 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
     if history.settled:
         watcher.notice(f"going on: {history.totals.paid} replies are already paid for")
     return history
+
+
+def request_limits(plan: Plan, history: History, first: int | None) -> dict[str, int | None]:
+    """How many requests there can be of each language, None for no end.
+
+    first: as many may be settled in all, shared evenly, those of earlier processes included.
+    """
+    limits: dict[str, int | None] = {}
+    for index, track in enumerate(plan.tracks):
+        limits[track.lang] = track.recipe.requests
+        if first is None:
+            continue
+        settled = {ticket.k for ticket in history.settled if ticket.lang == track.lang}
+        share = first // len(plan.tracks) + (index < first % len(plan.tracks))
+        room = share - len(settled)
+        limit = 0
+        while limit != track.recipe.requests and (limit in settled or room > 0):
+            room -= limit not in settled
+            limit += 1
+        limits[track.lang] = limit
+    return limits
 
 
 def refuse_foreign_files(directory: Path, plan: Plan) -> None:
@@ -224,6 +256,7 @@ class _Run:
         exports: Exports,
         endpoints: Sequence[Endpoint],
         watcher: Watcher,
+        first: int | None = None,
     ) -> None:
         self._plan = plan
         self._journal = journal
@@ -231,12 +264,13 @@ class _Run:
         self._exports = exports
         self._watcher = watcher
         self._desks = {track.lang: Desk(track) for track in plan.tracks}
+        limits = request_limits(plan, history, first)
         self._lanes = {
             track.lang: Lane(
                 track.lang,
                 track.prompt,
                 track.most,
-                Demand(track.wanted, track.tasks * plan.config.choices, track.recipe.requests),
+                Demand(track.wanted, track.most_tasks, limits[track.lang]),
             )
             for track in plan.tracks
         }
@@ -247,24 +281,31 @@ class _Run:
         self._begun = time.monotonic()
         self._tokens_before = history.totals.completion_tokens
         self._kept_before = 0
+        # Live, a batch's replies enter the history too: only these were here before.
+        self._replayed = frozenset(history.settled)
         self._barren: Counter[str] = Counter()
-        self._generator: Generator | None = None
+        self._addresses = endpoints
+        self._generator: Generator | Batches | None = None
 
     async def buy(self) -> None:
         """Replies in request order through parser, filters and pool until n rows are kept."""
-        barren = None
-        async with AsyncExitStack() as stack:
+        barren = failed = None
+        async with AsyncExitStack() as providers:
             for provider in self._providers:
-                await stack.enter_async_context(provider)
-            generator = await stack.enter_async_context(self._make_generator())
-            self._generator = generator
-            self._watcher.watch(self.progress)
-            async for reply in generator.replies():
-                self._decide(reply)
-                self._watcher.decided()
-                if barren := self._gives_nothing(self._desks[reply.lang]):
+                await providers.enter_async_context(provider)
+            for make in self._ways():
+                async with make() as generator:
+                    self._generator = generator
+                    self._watcher.watch(self.progress)
+                    async for reply in generator.replies():
+                        self._decide(reply)
+                        self._watcher.decided()
+                        if barren := self._gives_nothing(self._desks[reply.lang]):
+                            break
+                failed = generator.error
+                if barren or failed:
                     break
-        error = barren or generator.error or self._source_too_small()
+        error = barren or failed or self._source_too_small()
         if isinstance(error, DiskError):
             raise error
         if error is not None and not all(_complete(desk) for desk in self._desks.values()):
@@ -282,7 +323,7 @@ class _Run:
             self._exports.add(record)
         kept = desk.judge.kept - before
         self._lanes[reply.lang].demand.reply_decided(kept)
-        if Ticket(reply.request, reply.lang) in self._history.settled:
+        if Ticket(reply.request, reply.lang) in self._replayed:
             self._kept_before += kept
         elif kept:
             self._barren[reply.lang] = 0
@@ -325,6 +366,32 @@ class _Run:
         self._exports.publish(manifest.model_dump())
         return manifest
 
+    def _ways(self) -> list[Callable[[], Generator | Batches]]:
+        """How requests are bought; an open batch is fetched first, whatever comes after it."""
+        if self._plan.config.batch_api:
+            return [self._make_batches]
+        if self._history.batches:
+            return [self._make_batches, self._make_generator]
+        return [self._make_generator]
+
+    def _make_batches(self) -> Batches:
+        poll, longest = poll_seconds(os.environ)
+        return Batches(
+            config=self._plan.config,
+            lanes=list(self._lanes.values()),
+            endpoints=self._addresses,
+            providers=self._providers,
+            routes=self._routes,
+            budget=self._budget,
+            journal=self._journal,
+            history=self._history,
+            arrived=self._arrived,
+            notice=self._watcher.notice,
+            submit=self._plan.config.batch_api,
+            poll=poll,
+            longest=longest,
+        )
+
     def _make_generator(self) -> Generator:
         config = self._plan.config
         return Generator(
@@ -364,4 +431,24 @@ class _Run:
             elapsed=time.monotonic() - self._begun,
             cost=totals.cost if totals.priced else None,
             budget=self._budget.cost,
+            endpoints=self._endpoints(),
         )
+
+    def _endpoints(self) -> tuple[EndpointProgress, ...]:
+        now = time.monotonic()  # The event loop's clock, by which the fleet lives.
+        members = {
+            (route.account.url, route.account.model): member
+            for member, route in zip(self._fleet.members, self._routes, strict=True)
+        }
+        found = []
+        for taken in by_endpoint(self._history.accounts):
+            place = taken["url"], taken["model"]
+            counts = {name: taken[name] for name in ("sent", "paid", "failed")}
+            for kind in ("prompt", "cached", "completion"):
+                counts[f"{kind}_tokens"] = taken["tokens"][kind]
+            if member := members.get(place):
+                throttle = member.throttle
+                counts.update(in_flight=throttle.in_flight, limit=throttle.limit)
+                counts.update(state=member.state(now))
+            found.append(EndpointProgress(*place, **counts))
+        return tuple(found)

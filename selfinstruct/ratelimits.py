@@ -17,9 +17,13 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|s|us|µs|μs|ns))+", re.ASCII
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|μs|ns)", re.ASCII)
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "ns": 1e-9}
 _SECONDS |= dict.fromkeys(("us", "µs", "μs"), 1e-6)
-# "… on requests per min (RPM): Limit 600, Used 600, …"; limits per day say nothing of a minute.
-_SAID = re.compile(r"(requests|tokens) per min[a-z]*[^:]{0,20}: limit:? ([\d,]{1,15})", re.I)
-_TOO_LARGE = re.compile(r"request too large|requested [\d,]+ tokens.{0,80}limit", re.IGNORECASE)
+# "… on tokens per min (TPM): Limit 40000, Used 39000, …", of old "tokens per min. Limit: 3 / min.";
+# limits per day say nothing of a minute.
+_SAID = re.compile(r"tokens per min[a-z]*[^:]{0,20}[:.] limit:? ([\d,]{1,15})", re.I)
+_TOO_LARGE = re.compile(r"request too large", re.I)
+_LIMIT = re.compile(r"\blimit:? ([\d,]{1,15})", re.I)
+_REQUESTED = re.compile(r"\brequested:? ([\d,]{1,15})", re.I)
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +54,36 @@ def read_limits(headers: Mapping[str, str], message: str = "") -> RateLimits:
         limit = _number(headers.get(f"{_PREFIX}limit-{kind}"))
         remaining = _number(headers.get(f"{_PREFIX}remaining-{kind}"))
         reset = _duration(headers.get(f"{_PREFIX}reset-{kind}"))
-        # 0 and -1 are how servers without a limit fill the field.
-        values[f"limit_{kind}"] = limit if limit else None
-        values[f"remaining_{kind}"] = remaining if limit else None
-        values[f"reset_{kind}"] = reset if limit else None
+        # 0 and -1 are how servers without a limit fill the field; a part of one is garbage.
+        known = limit is not None and limit >= 1
+        values[f"limit_{kind}"] = limit if known else None
+        values[f"remaining_{kind}"] = remaining if known else None
+        values[f"reset_{kind}"] = reset if known else None
+    # Not of requests: a limit that only refusals tell may rise, and nobody would be refused again.
+    # The pacer finds that one, and goes on looking.
     for match in _SAID.finditer(message):
-        kind, limit = match[1].lower(), _number(match[2].replace(",", ""))
-        if limit and values[f"limit_{kind}"] is None:
-            values[f"limit_{kind}"] = limit
+        limit = _number(match[1].replace(",", ""))
+        if limit is not None and limit >= 1 and values["limit_tokens"] is None:
+            values["limit_tokens"] = limit
     return RateLimits(**values) if any(v is not None for v in values.values()) else UNSAID
 
 
 def too_large(message: str) -> bool:
-    """Does this 429 say that the request alone is more than the limit of a minute?"""
+    """Does this 429 say that the request alone is more than the limit?
+
+    Numbers count more than words: an endpoint that says this is not asked again.
+    """
+    limit, requested = _LIMIT.search(message), _REQUESTED.search(message)
+    if limit and requested:
+        sizes = [_number(found[1].replace(",", "")) for found in (requested, limit)]
+        if sizes[0] is not None and sizes[1] is not None:
+            return sizes[0] > sizes[1]
     return bool(_TOO_LARGE.search(message))
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value < 1e15 else None
+    text = (text or "").strip()
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _duration(text: str | None) -> float | None:

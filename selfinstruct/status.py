@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selfinstruct.accounts import by_endpoint
-from selfinstruct.history import History
+from selfinstruct.history import History, OpenBatch
 from selfinstruct.journal import LOCK
 from selfinstruct.manifest import read_manifest
 
@@ -45,11 +45,25 @@ def status(directory: Path) -> dict[str, Any]:
         "tokens_per_kept_row": totals.tokens_per_row(kept),
         "cost": totals.money(kept),
         "endpoints": by_endpoint(history.accounts),
+        "batches": [_batch_row(batch) for batch in history.batches.values()],
         "seconds": round(history.seconds, 3),
         "recipe": config["recipe"],
         "lang": config["lang"],
         "model": config["model"],
         "base_url": config["base_url"],
+    }
+
+
+def _batch_row(batch: OpenBatch) -> dict[str, Any]:
+    """An open batch as the provider described it last. fetched: answers that are in the journal."""
+    return {
+        "b": batch.number,
+        "id": batch.id,
+        "status": batch.status,
+        "requests": batch.requests,
+        "completed": batch.counts.get("completed", 0),
+        "failed": batch.counts.get("failed", 0),
+        "fetched": batch.replies,
     }
 
 

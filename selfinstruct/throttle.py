@@ -3,8 +3,9 @@ comes in as an argument.
 
 In flight: fixed (`--concurrency N`), or adaptive: doubling per round trip until the first refusal,
 then additive increase and multiplicative decrease (Chiu & Jain 1989), growing only while the limit
-is really used. How fast: what flags and headers say of requests and tokens a minute, else a rate
-that `pacer.py` learns. A refusal stops new requests until its Retry-After is over. Times: seconds.
+is really used. How fast: what flags and headers say of requests and tokens a minute, and a rate
+that `pacer.py` learns from refusals. A refusal stops new requests until its Retry-After is over.
+Times: seconds.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Throttle:
         for kind, amount in (("requests", 1), ("tokens", tokens)):
             if bucket := self._buckets.get(kind):
                 waits.append(bucket.wait(now, amount))
-        if pause <= 0 and "requests" not in self._buckets:
+        if pause <= 0:
             waits.append(self._pacer.wait(now))
         return max(waits)
 
@@ -112,7 +113,7 @@ class Throttle:
             return
         self._used = max(0, self._used - 1)
         # A rate that is held keeps the number in flight in bounds: room for it may come quickly.
-        paced = "requests" in self._buckets or self._pacer.rate is not None
+        paced = "requests" in self._buckets or self._pacer.has_bound()
         quick = self._slow_start or paced
         step = 1.0 if quick else 1.0 / self._limit
         self._limit = min(_CEILING, self._limit + step)
@@ -124,17 +125,21 @@ class Throttle:
         Without a Retry-After the pause doubles with each round of refusals, from half a second.
         """
         by_rate = self._pacer.binds(now)
-        if "requests" not in self._buckets:
-            self._pacer.refused(now)
+        # Even beside a known limit: it may be shared with others, or a flag may be too high.
+        self._pacer.refused(now)
+        # Refusals that come whatever is done are no reason to do anything.
+        deaf = self._pacer.deaf(now)
         cooldown = max(_LEAST_COOLDOWN, retry_after or 0.0)
-        if retry_after is None and by_rate:
+        if retry_after is None and deaf:
+            retry_after = 0.0
+        elif retry_after is None and by_rate and not self._pacer.silent:
             retry_after = 1 / (self._pacer.rate or 1.0)
         if retry_after is None and now >= self._paused_until:
             retry_after = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._refusals)
             self._refusals = min(self._refusals + 1, 10)
         self._paused_until = max(self._paused_until, now + (retry_after or 0.0))
         self._slow_start = False
-        if self._fixed or now < self._cut_allowed_at or by_rate:
+        if self._fixed or now < self._cut_allowed_at or by_rate or deaf:
             return
         self._limit = max(1.0, self._limit * _CUT)
         self._cut_allowed_at = now + cooldown
@@ -156,15 +161,21 @@ class Throttle:
             of_a_minute = reset is None or reset <= _MINUTE
             if limit is not None and of_a_minute and limit != self._said[kind]:
                 self._said[kind] = limit
-                self._buckets.pop(kind, None)
-                self._open_buckets(now)
+                if kind == "requests":
+                    self._pacer = Pacer()
+                # What is in a bucket stays: limits that take turns must not fill it each time.
+                new = self._bucket(kind, now)
+                self._buckets.setdefault(kind, new).change(now, new.rate, new.burst)
 
     def _open_buckets(self, now: float) -> None:
         for kind in ("requests", "tokens"):
-            limit = self.per_minute(kind)
-            if limit is not None and kind not in self._buckets:
-                if kind == "requests":
-                    self._buckets[kind] = request_bucket(limit, now)
-                else:
-                    # A tenth of a minute's tokens at once: requests are large beside a second's.
-                    self._buckets[kind] = Bucket(limit / 60, limit / 10, now)
+            if kind not in self._buckets and self.per_minute(kind) is not None:
+                self._buckets[kind] = self._bucket(kind, now)
+
+    def _bucket(self, kind: str, now: float) -> Bucket:
+        """A full one, for a limit that is known."""
+        limit = self.per_minute(kind) or math.inf
+        if kind == "requests":
+            return request_bucket(limit, now)
+        # A tenth of a minute's tokens at once: requests are large beside a second's.
+        return Bucket(limit / 60, limit / 10, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,12 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"{tokens['completion']:,} completion · time {span(found['seconds'])}"
     )
     yield from money_lines(found["cost"], tokens)
+    for batch in found["batches"]:
+        done = batch["completed"] + batch["failed"]
+        yield (
+            f"open batch {batch['id'] or batch['b']}: {batch['status']} when last seen, "
+            f"{done:,} of {batch['requests']:,} requests done"
+        )
     if len(found["endpoints"]) > 1:
         for taken in found["endpoints"]:
             yield (
@@ -104,6 +110,18 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
                 f"{taken['paid']:,} paid, {taken['failed']:,} failed, "
                 f"{taken['tokens']['completion']:,} completion tokens"
             )
+
+
+def cancelled_lines(directory: Path, batches: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What `cancel` did, for people."""
+    if not batches:
+        yield f"{directory}: no open batches"
+        return
+    for batch in batches:
+        name = batch["id"] or f"batch {batch['b']}"
+        done = f", {batch['completed']:,} of {batch['total']:,} done" if batch["total"] else ""
+        yield f"{name} at {batch['url']}: {batch['status']}{done}"
+    yield f"`selfinstruct resume {directory}` fetches what is done and asks for the rest again"
 
 
 def money_lines(cost: Mapping[str, Any] | None, tokens: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ Knows how the journal names its file and its facts' types, and nothing else of t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -88,8 +89,10 @@ class Trap:
         """The open file's name in the run directory, "" when it is not in there."""
         status = os.fstat(descriptor)
         for path in (self._directory, *self._directory.iterdir()):
-            if os.path.samestat(path.stat(), status):
-                return str(path.relative_to(self._directory))
+            # Another thread may just have removed or renamed it.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(path.stat(), status):
+                    return str(path.relative_to(self._directory))
         return ""
 
 

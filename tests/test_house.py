@@ -39,15 +39,26 @@ FLOORS = {
         "prices",
         "progress",
         "prompts",
+        "rates",
         "ratelimits",
         "recipes",
         "sampler",
         "seeds",
         "throttle",
     ),
-    2: ("exports", "history", "journal", "manifest", "providers"),
-    3: ("commits", "generator", "routes", "sender", "turnstile"),
-    4: ("display", "export", "pipeline", "stats", "status", "verify", "views"),
+    2: ("exports", "history", "journal", "manifest", "providers", "spill"),
+    3: ("batches", "commits", "generator", "routes", "sender", "turnstile"),
+    4: (
+        "display",
+        "estimate",
+        "export",
+        "metrics",
+        "pipeline",
+        "stats",
+        "status",
+        "verify",
+        "views",
+    ),
     5: ("__main__", "cli"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
@@ -74,7 +85,7 @@ GLOBAL_RANDOM = frozenset(
         "random", "randrange", "sample", "seed", "shuffle", "uniform",
     }
 )  # fmt: skip
-HEAVY = ("numpy", "openai", "polars", "torch")
+HEAVY = ("numpy", "openai", "polars", "prometheus_client", "torch")
 
 
 def module_name(path: Path) -> str:

@@ -24,6 +24,10 @@ def half_a_second(_rng: random.Random) -> float:
     return 0.5
 
 
+def two_seconds(_rng: random.Random) -> float:
+    return 2.0
+
+
 def long_tailed(rng: random.Random) -> float:
     return 0.5 * rng.uniform(0.5, 1.5) * (10 if rng.random() < 0.02 else 1)
 
@@ -114,8 +118,8 @@ def simulate(
 
 
 @pytest.mark.parametrize("change", [CHANGE, 66.0, 72.0, 78.0])
-@pytest.mark.parametrize("latency", [half_a_second, long_tailed])
-@pytest.mark.parametrize("burst", [5, 10])
+@pytest.mark.parametrize("latency", [half_a_second, two_seconds, long_tailed])
+@pytest.mark.parametrize("burst", [1, 5, 10, 60])
 @pytest.mark.parametrize("says_when", [True, False])
 @pytest.mark.parametrize("headers", [True, False])
 def test_600_a_minute_then_1200(
@@ -126,7 +130,8 @@ def test_600_a_minute_then_1200(
     assert log.accepted(10, change) >= 0.95 * 10
     assert log.found(change, 20) <= 30
     assert log.accepted(change + 30, SECONDS) >= 0.95 * 20
-    assert log.refused_share(60, SECONDS) < 0.01
+    # A burst of 60 hides a rate that is too high until it is used up: a little more is refused.
+    assert log.refused_share(60, SECONDS) < (0.01 if burst < 60 else 0.0115)
     if headers:
         assert log.refused_share(0, SECONDS) < 0.01
 
@@ -140,11 +145,13 @@ def test_a_lowered_limit_is_respected_soon() -> None:
 
 @pytest.mark.parametrize("share", [0.05, 0.2])
 @pytest.mark.parametrize("seconds", [0.05, 0.5])
+@pytest.mark.parametrize("says_when", [True, False])
 def test_random_refusals_do_not_drive_the_rate_into_the_ground(
-    share: float, seconds: float
+    share: float, seconds: float, says_when: bool
 ) -> None:
     calm = simulate(Limited(math.inf, math.inf), lambda _rng: seconds, 40, fixed=64)
-    noisy = simulate(Limited(math.inf, math.inf, refuses=share), lambda _rng: seconds, 40, fixed=64)
+    server = Limited(math.inf, math.inf, refuses=share, says_when=says_when)
+    noisy = simulate(server, lambda _rng: seconds, 40, fixed=64)
     assert noisy.accepted(0, 40) >= 0.5 * calm.accepted(0, 40)
 
 

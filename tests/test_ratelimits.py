@@ -46,7 +46,10 @@ def test_resets_are_go_durations(text: str, seconds: float | None) -> None:
     assert header("reset-requests", text).reset_requests == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "", "none", "NaN", "inf"])
+@pytest.mark.parametrize(
+    "limit",
+    ["0", "-1", "", "none", "NaN", "inf", "6_0", "1e-300", "0.5", "600, 600;w=60", "9" * 99],
+)
 def test_a_limit_that_is_none(limit: str) -> None:
     headers = {
         "x-ratelimit-limit-requests": limit,
@@ -67,11 +70,14 @@ def test_tokens_and_requests_are_told_apart() -> None:
 
 
 def test_sentences() -> None:
-    assert read_limits({}, RPM_429) == RateLimits(limit_requests=600.0)
     assert read_limits({}, TPM_429) == RateLimits(limit_tokens=40000.0)
-    assert read_limits({}, RPM_429.replace("per min (RPM)", "per day (RPD)")) is UNSAID
-    said = read_limits({"x-ratelimit-limit-requests": "700"}, RPM_429)
-    assert said.limit_requests == 700
+    assert read_limits({}, TPM_429.replace("per min (TPM)", "per day (TPD)")) is UNSAID
+    said = read_limits({"x-ratelimit-limit-tokens": "700"}, TPM_429)
+    assert said.limit_tokens == 700
+
+
+def test_a_limit_of_requests_that_only_refusals_tell_is_left_to_be_found() -> None:
+    assert read_limits({}, RPM_429) is UNSAID
 
 
 def test_a_request_that_is_larger_than_the_limit() -> None:
@@ -79,6 +85,26 @@ def test_a_request_that_is_larger_than_the_limit() -> None:
     assert too_large(text)
     assert not too_large(RPM_429)
     assert not too_large(TPM_429)
+
+
+def test_the_old_sentence() -> None:
+    text = "Rate limit reached for m in organization o on tokens per min. Limit: 3 / min."
+    assert read_limits({}, text) == RateLimits(limit_tokens=3.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "large"),
+    [
+        # An endpoint that says "too large" is never asked again: words alone are not enough.
+        ("Limit 40000, Used 39000, Requested 4000 tokens. See how to raise your limit.", False),
+        ("Request too large for m: Limit 40,000, Requested 39,999.", False),
+        ("Rate limit reached: Limit 40000, Requested 40,001.", True),
+        ("Request too large.", True),
+        ("Requested 4000 tokens, above the limit of now.", False),
+    ],
+)
+def test_numbers_count_more_than_words(text: str, large: bool) -> None:
+    assert too_large(text) is large
 
 
 @given(
@@ -96,6 +122,7 @@ def test_a_request_that_is_larger_than_the_limit() -> None:
 )
 def test_it_never_raises(headers: dict[str, str], message: str) -> None:
     found = read_limits(headers, message)
+    too_large(message)
     for name in RateLimits.__dataclass_fields__:
         value = getattr(found, name)
         assert value is None or 0 <= value < 1e16

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from selfinstruct.ratelimits import RateLimits
 from selfinstruct.throttle import Throttle
+from tests.test_pacer import Limited, half_a_second, simulate
 
 
 def fill(throttle: Throttle, now: float = 0.0) -> int:
@@ -333,3 +334,83 @@ def test_a_limit_of_a_day_is_not_one_of_a_minute() -> None:
     throttle = Throttle()
     throttle.learned(0.0, RateLimits(limit_requests=200.0, reset_requests=432.0))
     assert throttle.per_minute("requests") is None
+
+
+@pytest.mark.parametrize("kind", ["requests", "tokens"])
+def test_limits_that_take_turns_pass_no_cap(kind: str) -> None:
+    """Two backends behind one address may each say another limit: no bucket is filled by that."""
+    throttle = Throttle(fixed=64, rpm=600, tpm=60_000)
+    size = 3000 if kind == "tokens" else 0
+    now, starts = 0.0, 0
+    for turn in itertools.count():
+        said = 100_000.0 + turn % 2
+        throttle.learned(now, RateLimits(**{f"limit_{kind}": said}))
+        wait = throttle.wait(now, size)
+        if wait <= 0:
+            throttle.started(now, size)
+            throttle.ended(now, size)
+            starts += 1
+        else:
+            now += wait
+        if now >= 60.0:
+            break
+        assert starts <= 602, "the caps are passed"
+    # A minute's worth and what may come at once: a request, a tenth of a minute's tokens.
+    assert starts <= (22 if kind == "tokens" else 601)
+
+
+def test_what_is_left_stays_when_a_limit_changes() -> None:
+    throttle = Throttle(fixed=64)
+    throttle.learned(0.0, RateLimits(limit_tokens=60_000.0))
+    throttle.started(0.0, 6000)
+    throttle.learned(0.0, RateLimits(limit_tokens=120_000.0))
+    # 2,000 a second from now on.
+    assert throttle.wait(0.0, 4000) == pytest.approx(2.0)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 3), st.integers(0, 5000), st.none() | st.floats(1, 1e6)), max_size=80
+    ),
+    st.integers(1, 6000),
+    st.integers(1000, 10**6),
+)
+def test_no_window_passes_the_flags(
+    steps: list[tuple[float, int, float | None]], rpm: int, tpm: int
+) -> None:
+    throttle = Throttle(fixed=256, rpm=rpm, tpm=tpm)
+    now = 0.0
+    starts: list[tuple[float, int]] = []
+    for passed, wanted, said in steps:
+        now += passed
+        tokens = min(wanted, tpm // 10)
+        if said:
+            throttle.learned(now, RateLimits(limit_requests=said, limit_tokens=said))
+        while throttle.wait(now, tokens) <= 0 and len(starts) < 2000:
+            throttle.started(now, tokens)
+            starts.append((now, tokens))
+            throttle.ended(now, tokens)
+    for first, (since, _) in enumerate(starts[:50]):
+        requests = used = 0
+        for at, tokens in starts[first:]:
+            requests, used = requests + 1, used + tokens
+            # A fiftieth of a second's requests, a tenth of a minute's tokens may come at once; what
+            # is larger than a lowered limit's tenth leaves a debt, of one request at most.
+            assert requests <= max(1.0, rpm / 3000) + (at - since) * rpm / 60 + 0.01
+            assert used <= tpm / 5 + (at - since) * tpm / 60 + 1
+
+
+class Shared(Limited):
+    """Half of the limit that it says is taken by others."""
+
+    def ask(self, now: float) -> tuple[bool, float | None, RateLimits]:
+        accepted, retry_after, _limits = super().ask(now)
+        return accepted, retry_after, RateLimits(limit_requests=2 * self.per_minute)
+
+
+@pytest.mark.parametrize("burst", [5, 10])
+def test_a_limit_that_is_shared_with_others_is_found_below_what_is_said(burst: int) -> None:
+    log = simulate(Shared(600, burst), half_a_second)
+    assert log.accepted(10, 180) >= 0.95 * 10
+    assert log.refused_share(60, 180) < 0.01

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 from selfinstruct.budget import Budget
 from selfinstruct.config import Config, public_url
@@ -105,6 +106,17 @@ def make_routes(
     return providers, routes, Fleet(members)
 
 
+def sampling(config: Config) -> dict[str, Any]:
+    """The fields of a request body that are the same for every request."""
+    return {
+        **config.extra_body,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "max_tokens": config.max_tokens,
+        **({"n": config.choices} if config.choices > 1 else {}),
+    }
+
+
 def make_provider(config: Config, endpoint: Endpoint, changes: Sequence[str]) -> OpenAIProvider:
     """How an endpoint is asked. changes: of dialect, as it taught them before."""
     chat = config.api == "chat" or (config.api == "auto" and config.structured)
@@ -115,13 +127,7 @@ def make_provider(config: Config, endpoint: Endpoint, changes: Sequence[str]) ->
         base_url=endpoint.base_url,
         api_key=endpoint.api_key,
         model=endpoint.model,
-        sampling={
-            **config.extra_body,
-            "temperature": config.temperature,
-            "top_p": config.top_p,
-            "max_tokens": config.max_tokens,
-            **({"n": config.choices} if config.choices > 1 else {}),
-        },
+        sampling=sampling(config),
         dialect=dialect,
         adapt_api=config.api == "auto",
         connections=_CONNECTIONS,

@@ -305,10 +305,14 @@ class Sender:
         elsewhere = len(self._fleet.of(attempts.job.need.model)) > 1
         if isinstance(error, Adaptable | EndpointLost):
             return 0.0
+        # The throttle sees to it that the endpoint rests: no second back-off on top of its pauses.
+        if isinstance(error, RateLimited):
+            wait = 0.0 if elsewhere else error.retry_after or 0.0
+            return wait + random.uniform(0, _BACKOFF)
         ceiling = min(_BACKOFF_CEILING, _BACKOFF * 2 ** min(10, attempts.number - 1))
         # Jitter parts the herd; it never touches the data, so the global RNG serves.
         jitter = random.uniform(ceiling / 2, ceiling)
-        if isinstance(error, RateLimited | ServerFailed) and not elsewhere:
+        if isinstance(error, ServerFailed) and not elsewhere:
             # The throttle keeps the endpoint's pause; another endpoint need not wait for it.
             return max(jitter, error.retry_after or 0.0)
         return jitter

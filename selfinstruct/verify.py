@@ -16,9 +16,9 @@ from selfinstruct.exports import RECORDS, REJECTED, dataset_name, file_digest, r
 from selfinstruct.history import History, settle
 from selfinstruct.journal import NAME, read_fact
 from selfinstruct.manifest import read_manifest
-from selfinstruct.pipeline import make_manifest
 from selfinstruct.plan import Plan
 from selfinstruct.records import Ticket, prompt_digest
+from selfinstruct.run import make_manifest
 
 
 def verify(directory: Path) -> list[str]:

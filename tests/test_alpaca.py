@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import get_language
 from selfinstruct.recipes import RECIPES, get_recipe
-from selfinstruct.recipes.alpaca import Alpaca, Block, escape, split_blocks
+from selfinstruct.recipes.alpaca import Alpaca
+from selfinstruct.recipes.blocks import Block, escape, split_blocks
 from selfinstruct.recipes.recipe import Ingredients
 from selfinstruct.records import Candidate, Prompt, Reply, Seed, Task
 from selfinstruct.sampler import request_rng

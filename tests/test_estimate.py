@@ -264,7 +264,7 @@ def probed(server: ServerProcess, out: Path, *more: str | Path, n: int = 400) ->
 
 def test_a_probe_is_the_beginning_of_the_run(tmp_path: Path) -> None:
     out, whole = tmp_path / "probed", tmp_path / "whole"
-    with ServerProcess(Script(**MIXED)) as server:
+    with ServerProcess(Script(**{**MIXED, "latency": 0.1})) as server:
         done = probed(server, out, "--probe", "12", "--price-in", "1", "--price-out", "2", n=150)
         assert done.code == 0
         assert server.ledger().requests == server.ledger().sold == 12

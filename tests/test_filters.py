@@ -27,7 +27,7 @@ GOOD = Task("Name the longest river in Africa.", "", "The Nile.")
 
 
 def documented_modules() -> list[str]:
-    names = ["selfinstruct.display", "selfinstruct.providers.openai"]
+    names = ["selfinstruct.display", "selfinstruct.providers.answers"]
     for package in DOCUMENTED:
         name = f"{selfinstruct.__name__}.{package}"
         names.append(name)

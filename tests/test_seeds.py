@@ -16,7 +16,7 @@ from selfinstruct.assets import asset_path
 from selfinstruct.errors import UsageError
 from selfinstruct.filters import apply_filters
 from selfinstruct.languages import get_language
-from selfinstruct.recipes.alpaca import escape
+from selfinstruct.recipes.blocks import escape
 from selfinstruct.records import Seed, Task
 from selfinstruct.seeds import load_seeds
 

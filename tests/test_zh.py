@@ -19,7 +19,7 @@ from selfinstruct.assets import asset_path
 from selfinstruct.dedup import NoveltyPool
 from selfinstruct.filters import apply_filters
 from selfinstruct.languages import LANGUAGES, get_language
-from selfinstruct.recipes.alpaca import Block, escape, split_blocks
+from selfinstruct.recipes.blocks import Block, escape, split_blocks
 from selfinstruct.records import Seed, Task
 from selfinstruct.seeds import load_seeds
 

@@ -19,7 +19,6 @@ from selfinstruct.batches.ledger import (
     Place,
     dialect_of,
     result_path,
-    sampling_of,
 )
 from selfinstruct.batches.planning import Planning
 from selfinstruct.batches.reading import Findings, Reading
@@ -35,7 +34,7 @@ from selfinstruct.providers.batch_api import BatchApi, Seen, endpoint_path
 from selfinstruct.providers.openai import OpenAIProvider
 from selfinstruct.providers.refusals import redact
 from selfinstruct.records import Reply
-from selfinstruct.routes import Endpoint
+from selfinstruct.routes import Endpoint, sampling
 from selfinstruct.sender import Route
 
 
@@ -77,7 +76,7 @@ class Batches:
             lanes=self._lanes,
             models=config.models,
             places=self._first,
-            sampling=sampling_of(config),
+            sampling=sampling(config),
             ledger=self._ledger,
             arrived=arrived,
             notice=notice,

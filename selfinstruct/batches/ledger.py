@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from selfinstruct.budget import Bill, Budget
-from selfinstruct.config import Config
 from selfinstruct.exports import line
 from selfinstruct.history import History, OpenBatch
 from selfinstruct.journal import Fact, Journal
@@ -75,17 +74,6 @@ class Ledger:
             "to": batch.endpoint,
             "batch": batch.number,
         }
-
-
-def sampling_of(config: Config) -> dict[str, Any]:
-    """The same fields of the request body as `routes.make_provider` sends."""
-    return {
-        **config.extra_body,
-        "temperature": config.temperature,
-        "top_p": config.top_p,
-        "max_tokens": config.max_tokens,
-        **({"n": config.choices} if config.choices > 1 else {}),
-    }
 
 
 def batch_token(header: Fact, number: int) -> str:

@@ -5,6 +5,10 @@ Enters: a request's RNG or a reply. Leaves: a Prompt or Candidates. Knows no HTT
 As text, the prompt is a constant brief, a few seed tasks as numbered blocks and the label of the
 next block (tatsu-lab/stanford_alpaca, generate_instruction.py); `blocks.py` has the layout. As
 JSON it is a constant brief with the seed tasks in it; `structured.py` has the schema.
+
+>>> from selfinstruct.languages import get_language
+>>> shown(Task("Name a river:", "", "The Nile."), get_language("en"))
+Task(instruction='Name a river', input='<noinput>', output='The Nile.')
 """
 
 from __future__ import annotations
@@ -16,14 +20,11 @@ from typing import ClassVar
 
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import Language
-from selfinstruct.recipes.blocks import SEPARATOR, Block, block, escape, split_blocks
+from selfinstruct.recipes.blocks import SEPARATOR, block, escape
 from selfinstruct.recipes.recipe import Ingredients
 from selfinstruct.recipes.structured import SCHEMA, as_json, read_blocks
 from selfinstruct.records import Candidate, Prompt, Reply, Task
 from selfinstruct.sampler import sample
-
-# Tests read blocks through this door.
-__all__ = ["Alpaca", "Block", "escape", "shown", "split_blocks"]
 
 
 class Alpaca:

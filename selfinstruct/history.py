@@ -108,8 +108,14 @@ class History:
         return history
 
     def account(self, endpoint: int) -> Account:
-        """The account of an endpoint; that of a journal which names none is number -1."""
-        return self.accounts.setdefault(endpoint, Account())
+        """The account of an endpoint. Journals of before there were numbers speak of one alone,
+        that of their header: it is number -1."""
+        if endpoint not in self.accounts:
+            config = self.header.get("config", {})
+            url, model = config.get("base_url"), config.get("model")
+            known = isinstance(url, str) and isinstance(model, str)
+            self.accounts[endpoint] = Account(url, model) if known else Account()
+        return self.accounts[endpoint]
 
     def open_account(self, url: str, model: str, price: Price | None) -> tuple[int, Fact | None]:
         """(the number of an endpoint at its present price, the fact to append if it is a new one).

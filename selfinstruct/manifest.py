@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from selfinstruct.errors import UsageError
 from selfinstruct.exports import MANIFEST
@@ -47,6 +47,12 @@ class Manifest(BaseModel):
     fingerprint: dict[str, Any]
     config: dict[str, Any]
     versions: dict[str, str]
+
+    @field_validator("tokens", mode="before")
+    @classmethod
+    def _of_before(cls, value: object) -> object:
+        """Manifests of before these were counted say nothing of them."""
+        return {"cached": 0, "doubtful": 0, **value} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _adds_up(self) -> Manifest:

@@ -38,6 +38,7 @@ class Demand:
         self.sent = 0
         self._most = most
         self._arrived: dict[int, int] = {}
+        self._known = 0
         self._weight = 1.0
         self._tasks = float(most)
         self._squares = float(most) ** 2
@@ -51,6 +52,7 @@ class Demand:
 
     def reply_arrived(self, request: int, tasks: int) -> None:
         """The reply to `request` holds `tasks` tasks that may be kept."""
+        self._known += tasks - self._arrived.get(request, 0)
         self._arrived[request] = tasks
         self._most = max(self._most, tasks)
         self._weight = self._weight * _MEMORY + 1
@@ -60,6 +62,7 @@ class Demand:
     def reply_decided(self, kept: int) -> None:
         """The next request in order is judged: `kept` of its tasks are rows now."""
         tasks = self._arrived.pop(self.decided)
+        self._known -= tasks
         self.decided += 1
         self.sent = max(self.sent, self.decided)
         self.kept += kept
@@ -76,6 +79,11 @@ class Demand:
         return total if self._limit is None else min(total, self._limit)
 
     def _surely_needed(self, missing: int) -> int:
+        # Most of the time all that is out is not enough, and there is no need to walk through it.
+        out = max(self.sent - self.decided, len(self._arrived))
+        may_come = (out - len(self._arrived)) * self._most + self._known
+        if missing > may_come:
+            return self.sent + math.ceil((missing - may_come) / self._most)
         for request in range(self.decided, self.sent):
             missing -= self._arrived.get(request, self._most)
             if missing <= 0:
@@ -86,7 +94,6 @@ class Demand:
         share = max(self._kept / self._judged, 1e-3)
         mean = max(self._tasks / self._weight, 1e-3)
         deviation = math.sqrt(max(0.0, self._squares / self._weight - mean**2))
-        known = sum(self._arrived.values())
-        more = max(0.0, missing / share - known) / mean
+        more = max(0.0, missing / share - self._known) / mean
         more += deviation / mean * math.sqrt(more)
         return self.decided + len(self._arrived) + math.ceil(more)

@@ -6,6 +6,7 @@ of what the desks have decided. Sends nothing itself: the generator or the batch
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import time
@@ -177,7 +178,7 @@ class Run:
                     self._generator = generator
                     self._watcher.watch(self.progress)
                     async for reply in generator.replies():
-                        self._decide(reply)
+                        await self._decide(reply)
                         self._watcher.decided()
                         if barren := self._gives_nothing(self._desks[reply.lang]):
                             break
@@ -195,10 +196,12 @@ class Run:
         tasks = self._desks[reply.lang].look(reply)
         self._lanes[reply.lang].demand.reply_arrived(reply.request, tasks)
 
-    def _decide(self, reply: Reply) -> None:
+    async def _decide(self, reply: Reply) -> None:
         desk = self._desks[reply.lang]
         before = desk.judge.kept
-        for record in desk.decide(reply):
+        # In a thread: comparing with thousands of rows is mostly done outside of the GIL, and
+        # requests go out meanwhile. One at a time, so the order stays what it is.
+        for record in await asyncio.to_thread(desk.decide, reply):
             self._exports.add(record)
         kept = desk.judge.kept - before
         self._lanes[reply.lang].demand.reply_decided(kept)

@@ -18,8 +18,8 @@ def age(out: Path) -> None:
     for number, fact in enumerate(old):
         kept = {k: v for k, v in fact.items() if k not in ("seq", "crc", "to", "most", "billed")}
         if fact["type"] == "run":
-            later = ("structured", "choices", "batch_api", "rpm", "tpm", "max_cost")
-            later += ("max_total_tokens", "price_in", "price_out")
+            later = {"structured", "choices", "batch_api", "rpm", "tpm", "max_cost"}
+            later |= {"max_total_tokens", "price_in", "price_out"}
             kept["config"] = {k: v for k, v in fact["config"].items() if k not in later}
         lines.append(encode(number, kept))
     (out / NAME).write_bytes(b"".join(lines))

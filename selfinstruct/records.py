@@ -23,6 +23,19 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """What a trainer reads: the last exchange as a Task, and what was said before it.
+
+    history: earlier exchanges as (user, assistant), the oldest first. system: the system message,
+    "" for none.
+    """
+
+    task: Task
+    history: tuple[tuple[str, str], ...] = ()
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Seed:
     """A human-written task. `id` is unique within its file."""
 

@@ -4,7 +4,7 @@ Enters: a tokenizer, then (id, text) pairs to keep and texts to compare with the
 Leaves: the nearest kept text and its score. Knows no language, file, clock or random number.
 
 Every score is the float that rouge-score returns (ROUGE-L: Lin 2004); only the work differs.
-A text is also kept as a 128-bit signature. Two signatures cap how many tokens the texts can share
+A text is also kept as a 192-bit signature. Two signatures cap how many tokens the texts can share
 (the bitmap filter of Sandes et al. 2020, for the overlap of set-similarity joins as in PPJoin,
 Xiao et al. 2008), which caps the score, so only rows whose cap reaches the best score found are
 compared in full. docs/design/dedup.md has the proof and the measurements.
@@ -24,8 +24,10 @@ from rapidfuzz.distance import LCSseq
 
 from selfinstruct.records import Neighbour
 
-# Bits repeat every 128 codes; an odd stride sends a token's repeats to 128 different bits.
-_BITS = 128
+# Bits repeat every 192 codes; a stride prime to it sends a token's repeats to different bits. Fewer
+# bits leave more texts to compare, more cost more to scan, and counts past 255 outgrow a byte.
+_WORDS = 3
+_BITS = 64 * _WORDS
 _REPEAT_STRIDE = 37
 _WORD = (1 << 64) - 1
 # Ceilings are float32: at most nine roundings of 2**-24 each, together below 6e-7.
@@ -36,13 +38,13 @@ _STEP = 0.8
 _SURROGATES = range(0xD800, 0xE000)
 _LAST_CODE_POINT = 0x10FFFF
 
-_Codes: TypeAlias = "str | array[int]"
+Codes: TypeAlias = "str | array[int]"
 
 
 class NoveltyPool:
     """Texts kept so far, and the exact nearest of them to a new one.
 
-    `nearest` is linear in the pool with a small constant (20 bytes scanned per kept text);
+    `nearest` is linear in the pool with a small constant (28 bytes scanned per kept text);
     `add` is amortised constant. The answer depends on the texts and their order alone.
     """
 
@@ -55,12 +57,12 @@ class NoveltyPool:
         self._threshold = threshold
         self._vocabulary: dict[str, int] = {}
         self._ids: list[str] = []
-        # The rest has a column per kept text, doubled when full. Signatures are (2, n), not (n, 2),
+        # The rest has a column per kept text, doubled when full. Signatures are (3, n), not (n, 3),
         # which numpy scans several times slower. float32 lengths are for the scan, int64 for F.
-        self._signatures: NDArray[np.uint64] = np.zeros((2, 1024), np.uint64)
+        self._signatures: NDArray[np.uint64] = np.zeros((_WORDS, 1024), np.uint64)
         self._scan_lengths: NDArray[np.float32] = np.zeros(1024, np.float32)
         self._lengths: NDArray[np.int64] = np.zeros(1024, np.int64)
-        self._codes: NDArray[np.object_] = np.empty(1024, np.object_)  # of _Codes
+        self._codes: NDArray[np.object_] = np.empty(1024, np.object_)  # of Codes
 
     def __len__(self) -> int:
         """Number of texts kept."""
@@ -72,12 +74,12 @@ class NoveltyPool:
         if row == len(self._lengths):
             self._grow()
         codes = [
-            self._vocabulary.setdefault(token, _nth_code(len(self._vocabulary)))
+            self._vocabulary.setdefault(token, nth_code(len(self._vocabulary)))
             for token in self._tokenize(text)
         ]
         self._signatures[:, row] = _signature(codes)
         self._lengths[row] = self._scan_lengths[row] = len(codes)
-        self._codes[row] = _pack(codes)
+        self._codes[row] = pack(codes)
         self._ids.append(id)
 
     def nearest(self, text: str) -> Neighbour | None:
@@ -92,7 +94,7 @@ class NoveltyPool:
         known = [c for t in tokens if (c := self._vocabulary.get(t)) is not None]
         if not known:
             return Neighbour(self._ids[0], 0.0)
-        score, row = self._search(_pack(known), len(tokens), self._ceilings(known, len(tokens)))
+        score, row = self._search(pack(known), len(tokens), self._ceilings(known, len(tokens)))
         return Neighbour(self._ids[row], score)
 
     def is_duplicate(self, score: float) -> bool:
@@ -113,10 +115,10 @@ class NoveltyPool:
         2s = m + |known| - |a Δ b| <= m + |known| - popcount(sig(a) XOR sig(b)).
         """
         size = len(self._ids)
-        low, high = _signature(known)
         lengths = self._scan_lengths[:size]
-        differing = np.bitwise_count(self._signatures[0, :size] ^ np.uint64(low))
-        differing += np.bitwise_count(self._signatures[1, :size] ^ np.uint64(high))
+        differing = np.zeros(size, np.uint8)
+        for kept, word in zip(self._signatures, _signature(known), strict=True):
+            differing += np.bitwise_count(kept[:size] ^ np.uint64(word))
         doubled: NDArray[np.float32] = lengths - differing
         np.minimum(doubled, len(known), out=doubled)  # no more is shared than the query has
         doubled += len(known)
@@ -124,7 +126,7 @@ class NoveltyPool:
         return doubled
 
     def _search(
-        self, query: _Codes, length: int, ceilings: NDArray[np.float32]
+        self, query: Codes, length: int, ceilings: NDArray[np.float32]
     ) -> tuple[float, int]:
         """(score, row) of the best row, the first of equals, verifying from the top ceiling down.
 
@@ -135,7 +137,7 @@ class NoveltyPool:
         while True:
             rows = np.flatnonzero(ceilings >= floor)
             if len(rows):
-                texts: list[_Codes] = self._codes[rows].tolist()
+                texts: list[Codes] = self._codes[rows].tolist()
                 scores = _f_measures(query, length, texts, self._lengths[rows])
                 top = int(scores.argmax())
                 best = max(best, (float(scores[top]), -int(rows[top])))
@@ -146,12 +148,12 @@ class NoveltyPool:
             floor = max(reach, floor * _STEP)
 
 
-def _nth_code(n: int) -> int:
+def nth_code(n: int) -> int:
     """The n-th integer from 0 that is not a surrogate, for the n-th distinct token."""
     return n if n < _SURROGATES.start else n + len(_SURROGATES)
 
 
-def _pack(codes: list[int]) -> _Codes:
+def pack(codes: list[int]) -> Codes:
     """Codes as rapidfuzz compares them: a string, or an array once they outgrow Unicode.
 
     rapidfuzz compares by integer value, so the two kinds may meet in one comparison.
@@ -161,11 +163,11 @@ def _pack(codes: list[int]) -> _Codes:
     return "".join(map(chr, codes))
 
 
-def _signature(codes: list[int]) -> tuple[int, int]:
-    """128 bits as (low, high) 64-bit words: one bit flipped per (token, k-th occurrence).
+def _signature(codes: list[int]) -> list[int]:
+    """192 bits as 64-bit words, the lowest first: one bit flipped per (token, k-th occurrence).
 
     Codes are handed out in order of first sight, which tends to be order of frequency, so the
-    commonest 128 tokens get a bit each; a hash would make some of them share one.
+    commonest 192 tokens get a bit each; a hash would make some of them share one.
     """
     bits = 0
     seen: dict[int, int] = {}
@@ -173,11 +175,11 @@ def _signature(codes: list[int]) -> tuple[int, int]:
         repeat = seen.get(code, 0)
         seen[code] = repeat + 1
         bits ^= 1 << (code + repeat * _REPEAT_STRIDE) % _BITS
-    return bits & _WORD, bits >> 64
+    return [bits >> 64 * word & _WORD for word in range(_WORDS)]
 
 
 def _f_measures(
-    query: _Codes, length: int, texts: list[_Codes], lengths: NDArray[np.int64]
+    query: Codes, length: int, texts: list[Codes], lengths: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """rouge-score's F of each text against the query, shape (len(texts),), bit for bit.
 

@@ -1,0 +1,150 @@
+"""One row of a file, read and judged by itself: its layout, language, filters, contamination.
+
+Enters: a row. Leaves: what novelty compares of it, and the first objection. Pure. Whether a row
+repeats another one is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from selfinstruct.cleaning.settings import CleanSettings
+from selfinstruct.decontamination import Overlap
+from selfinstruct.detection import row_language
+from selfinstruct.formats import Format, get_format, recognise
+from selfinstruct.languages import Language, language_or_neutral
+from selfinstruct.profiles import Profile, default_profile, load_profile
+from selfinstruct.reading import Row
+from selfinstruct.records import Example, Task, Verdict
+
+# Elsewhere the question holds the input, and rules of an instruction's shape do not fit it.
+_SPLIT = frozenset({"alpaca", "belle-1m"})
+_SHAPE = frozenset({"instruction_length", "opening"})
+
+
+class Judged(NamedTuple):
+    """A row with what is known of it so far. layout, lang and text are "" where it has none.
+
+    text: what novelty compares: the instruction, or all that the user says in a conversation.
+    """
+
+    row: Row
+    layout: str = ""
+    lang: str = ""
+    text: str = ""
+    verdict: Verdict = Verdict()
+
+
+class RowJudge:
+    """Judges rows one by one; the same row always gets the same verdict."""
+
+    def __init__(self, settings: CleanSettings, overlap: Overlap | None) -> None:
+        """overlap: what evaluation texts hold, None for nothing. Raises UsageError."""
+        self._layout = get_format(settings.layout) if settings.layout else None
+        self._lang = settings.lang
+        self._steps = frozenset(settings.only)
+        self._overlap = overlap
+        self._given = load_profile(settings.profile) if settings.profile else None
+        self._profiles: dict[str, Profile] = {}
+
+    def judge(self, row: Row) -> Judged:
+        """The row with its layout, its language and the first objection to its own contents."""
+        judged, example, layout = self._understood(row)
+        if example is None or layout is None:
+            return judged
+        return judged._replace(verdict=self._objection(example, layout, judged.lang))
+
+    def read(self, row: Row) -> Judged:
+        """The row with its layout and language; only one that cannot be read has an objection."""
+        return self._understood(row)[0]
+
+    def findings(self, row: Row) -> list[tuple[str, Verdict | None]]:
+        """What each filter says of a row, in order; none for a row that cannot be read."""
+        judged, example, layout = self._understood(row)
+        if example is None or layout is None:
+            return []
+        language = language_or_neutral(judged.lang)
+        said = [self._profile(language).findings(task, language) for task in exchanges(example)]
+        # Of several exchanges the first that a filter objects to speaks for it.
+        return [
+            (each[0][0], next((verdict for _name, verdict in each if verdict), None))
+            for each in zip(*said, strict=True)
+        ]
+
+    def _understood(self, row: Row) -> tuple[Judged, Example | None, Format | None]:
+        if row.fields is None:
+            return Judged(row, verdict=Verdict("malformed", row.problem)), None, None
+        layout = self._layout or recognise(row.fields)
+        if layout is None:
+            verdict = Verdict("malformed", unknown_layout(row.fields))
+            return Judged(row, verdict=verdict), None, None
+        try:
+            example = layout.read(row.fields)
+        except ValueError as error:
+            return Judged(row, layout.name, verdict=Verdict("malformed", str(error))), None, None
+        lang = self._lang or language_or_neutral(row_language(example.task)).code
+        return Judged(row, layout.name, lang, asked(example)), example, layout
+
+    def _objection(self, example: Example, layout: Format, lang: str) -> Verdict:
+        language = language_or_neutral(lang)
+        if "filters" in self._steps:
+            profile = self._profile(language)
+            skip = frozenset[str]() if layout.name in _SPLIT else _SHAPE
+            for task in exchanges(example):
+                found = profile.objection(task, language, skip)
+                if found is not None:
+                    return found
+        if "contamination" in self._steps and self._evaluation:
+            for name, text in said(example):
+                if shared := self._evaluation.find(text):
+                    return Verdict(
+                        "contaminated", f"{name} shares {shared.gram!r} with {shared.id}"
+                    )
+        return Verdict()
+
+    def _profile(self, language: Language) -> Profile:
+        if self._given is not None:
+            return self._given
+        if language.code not in self._profiles:
+            self._profiles[language.code] = default_profile(language)
+        return self._profiles[language.code]
+
+
+def exchanges(example: Example) -> list[Task]:
+    """Every question with its answer, the oldest first.
+
+    >>> [task.output for task in exchanges(Example(Task("And Peru's?", "", "Lima."), (("Capital "
+    ... "of Chile?", "Santiago."),)))]
+    ['Santiago.', 'Lima.']
+    """
+    return [*(Task(user, "", answer) for user, answer in example.history), example.task]
+
+
+def asked(example: Example) -> str:
+    """What novelty compares: the instruction alone, as in generation, or all that the user says."""
+    return "\n".join([*(user for user, _answer in example.history), example.task.instruction])
+
+
+def said(example: Example) -> list[tuple[str, str]]:
+    """(field, text) for every text of an example that is not empty."""
+    named = [
+        (name, text)
+        for task in exchanges(example)
+        for name, text in zip(
+            ("instruction", "input", "output"),
+            (task.instruction, task.input, task.output),
+            strict=True,
+        )
+    ]
+    return [(name, text) for name, text in (("system", example.system), *named) if text]
+
+
+def unknown_layout(fields: Mapping[str, Any]) -> str:
+    """The reason why a row that no layout fits is malformed.
+
+    >>> unknown_layout({"question": "…"})
+    "no known layout has the fields 'question'; name one with --format"
+    """
+    names = ", ".join(repr(str(name))[:40] for name in list(fields)[:8]) or "none"
+    return f"no known layout has the fields {names}; name one with --format"

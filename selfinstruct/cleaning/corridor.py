@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,7 @@ from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.cleaning.tally import Tally
 from selfinstruct.cleaning.writing import RowWriter, file_names
 from selfinstruct.errors import Interrupted, UsageError
-from selfinstruct.reading import Source, identity, open_sources, read_rows
+from selfinstruct.reading import Meter, identity, open_sources, read_rows
 
 # Seconds between two checkpoints.
 _CHECKPOINT = 10.0
@@ -34,8 +34,9 @@ _CHECKPOINT = 10.0
 class Watcher(Protocol):
     """Who is told how far a clean is."""
 
-    def begun(self, sources: Sequence[Source], tally: Tally) -> None: ...
-    def went_on(self, tally: Tally) -> None: ...
+    def begun(self, meter: Meter, tally: Tally) -> None: ...
+
+    def went_on(self) -> None: ...
 
 
 def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any]:
@@ -66,11 +67,12 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
         parts.open(state)
         comparer.remember(evaluation.texts)
         comparer.remember(writer.kept_before(judge))
-        watcher.begun(sources, tally)
+        meter = Meter(sources)
+        watcher.begun(meter, tally)
         last = time.monotonic()
-        for chunk in chunks(read_rows(sources, skip=tally.rows)):
+        for chunk in chunks(read_rows(sources, skip=tally.rows, meter=meter)):
             writer.write(comparer.decide([judge.judge(row) for row in chunk]))
-            watcher.went_on(tally)
+            watcher.went_on()
             if stopped or time.monotonic() - last > _CHECKPOINT:
                 parts.checkpoint({"facts": facts, "tally": tally.stored()})
                 last = time.monotonic()

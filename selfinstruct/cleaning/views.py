@@ -18,6 +18,7 @@ from rich.text import Text
 from selfinstruct.cleaning.parts import REJECTED
 from selfinstruct.cleaning.tally import Tally
 from selfinstruct.display import span
+from selfinstruct.reading import Meter
 
 # Seconds between two lines when stderr is not a terminal.
 _LOG_EVERY = 10.0
@@ -47,8 +48,9 @@ class Screen:
         if self._bar is not None:
             self._bar.stop()
 
-    def begun(self, total: int, tally: Tally) -> None:
-        """total: bytes of the inputs. tally: what an earlier process has done."""
+    def begun(self, meter: Meter, tally: Tally) -> None:
+        """meter, tally: looked at from now on. The tally may hold what an earlier process did."""
+        self._meter, self._tally = meter, tally
         self._begun = self._logged = time.monotonic()
         self._before = tally.rows
         if self._quiet:
@@ -58,19 +60,20 @@ class Screen:
         if self._console.is_terminal:
             text = TextColumn("{task.fields[text]}")
             self._bar = Progress(BarColumn(), text, TimeRemainingColumn(), console=self._console)
-            self._task = self._bar.add_task("", total=total, text="")
+            self._task = self._bar.add_task("", total=meter.total, text="")
             self._bar.start()
 
-    def went_on(self, read: int, total: int, tally: Tally) -> None:
-        """read: bytes of the inputs that are read."""
+    def went_on(self) -> None:
+        """Show the numbers of this moment."""
+        meter, tally = self._meter, self._tally
         seconds = time.monotonic() - self._begun
         rate = (tally.rows - self._before) / max(seconds, 1e-9)
         text = f"{tally.rows:,} rows, {tally.kept:,} kept, {rate:,.0f} rows/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=read, text=text)
+            self._bar.update(self._task, completed=meter.read, text=text)
         elif not self._quiet and time.monotonic() - self._logged > _LOG_EVERY:
             self._logged = time.monotonic()
-            left = seconds * (total - read) / read if read else None
+            left = seconds * (meter.total / meter.read - 1) if meter.read else None
             self._console.print(f"{text}, ETA {span(left)}")
 
 

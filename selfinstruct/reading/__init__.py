@@ -11,7 +11,7 @@ of what the fields mean.
 from __future__ import annotations
 
 from selfinstruct.reading.row import Row
-from selfinstruct.reading.rows import read_rows
+from selfinstruct.reading.rows import Meter, read_rows
 from selfinstruct.reading.sources import Source, identity, open_sources
 
-__all__ = ["Row", "Source", "identity", "open_sources", "read_rows"]
+__all__ = ["Meter", "Row", "Source", "identity", "open_sources", "read_rows"]

@@ -10,6 +10,7 @@ import codecs
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from io import RawIOBase
 from pathlib import Path
 from typing import Protocol
 
@@ -44,17 +45,19 @@ class _Damaged(Exception):
 
 
 class Stream:
-    """The bytes inside all layers, once. damage: why they end too early, "" while they do not."""
+    """The bytes inside all layers, once. damage: why they end too early, "" while they do not.
+    position: bytes of the file itself that are read."""
 
     def __init__(self, path: Path, layers: tuple[str, ...] = ()) -> None:
         self._path = path
         self._layers = layers
         self.damage = ""
+        self.position = 0
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             with self._path.open("rb", buffering=0) as file:
-                chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK), b"")
+                chunks = self._read(file)
                 for layer in self._layers:
                     chunks = _UNWRAP[layer](chunks)
                 yield from chunks
@@ -62,6 +65,12 @@ class Stream:
             self.damage = str(damage)
         except OSError as error:
             raise UsageError(f"cannot read {self._path}: {error.strerror}") from None
+
+
+    def _read(self, file: RawIOBase) -> Iterator[bytes]:
+        while chunk := file.read(CHUNK):
+            self.position += len(chunk)
+            yield chunk
 
 
 class _Decompressor(Protocol):

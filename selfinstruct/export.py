@@ -17,15 +17,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from selfinstruct.errors import UsageError
 from selfinstruct.exports import MANIFEST, RECORDS, disk_error, line
-from selfinstruct.formats import Format, get_format
+from selfinstruct.formats import Format, get_format, read_alpaca
 from selfinstruct.journal import NAME as JOURNAL
 from selfinstruct.journal import sync_directory
 from selfinstruct.manifest import Manifest, read_manifest
-from selfinstruct.records import Task
+from selfinstruct.records import Example
 
 FOLDER = "export"
 # A language becomes a part of a file name, so it is never more than this.
@@ -52,7 +52,8 @@ class Exported:
 class _Row(NamedTuple):
     lang: str
     id: str
-    task: Task
+    number: int
+    example: Example
 
 
 def export(
@@ -95,7 +96,7 @@ def _rows(file: BufferedReader, path: Path) -> Iterator[_Row]:
     try:
         for number, content in enumerate(file, start=1):
             try:
-                yield _row(content)
+                yield _row(content, number)
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise UsageError(
                     f"{path}:{number}: not a record", hint="`selfinstruct verify` tells more"
@@ -104,17 +105,17 @@ def _rows(file: BufferedReader, path: Path) -> Iterator[_Row]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _row(content: bytes) -> _Row:
+def _row(content: bytes, number: int) -> _Row:
     if not content.endswith(b"\n"):
         raise ValueError("cut off")
     # Decoded here: json.loads would guess UTF-16, and let surrogates through, if given bytes.
     row = json.loads(content.decode("utf-8"))
-    lang, id, *fields = (row[key] for key in ("lang", "id", "instruction", "input", "output"))
-    if not all(isinstance(value, str) for value in (lang, id, *fields)):
+    lang, id, input = (row[key] for key in ("lang", "id", "input"))
+    if not all(isinstance(value, str) for value in (lang, id, input)):
         raise TypeError("a field is not text")
     if not _LANG.fullmatch(lang):
         raise ValueError("not a language")
-    return _Row(lang, id, Task(*fields))
+    return _Row(lang, id, number, read_alpaca(row))
 
 
 def _survey(file: BufferedReader, path: Path) -> tuple[Counter[str], str]:
@@ -171,7 +172,7 @@ def _write(rows: Iterator[_Row], layout: Format, destinations: Mapping[str, Path
             files = {lang: stack.enter_context(temporary[lang].open("wb")) for lang in temporary}
             for row in rows:
                 if file := files.get(row.lang):
-                    file.write(line(layout.row(row.id, row.task)))
+                    file.write(line(_laid_out(row, layout)))
             for file in files.values():
                 file.flush()
                 os.fsync(file.fileno())
@@ -184,6 +185,13 @@ def _write(rows: Iterator[_Row], layout: Format, destinations: Mapping[str, Path
         for path in temporary.values():
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _laid_out(row: _Row, layout: Format) -> dict[str, Any]:
+    try:
+        return layout.row(row.id, row.example)
+    except ValueError as problem:
+        raise UsageError(f"row {row.number} ({row.id}): {problem}") from None
 
 
 def _notice(directory: Path, manifest: Manifest | None, digest: str) -> str:

@@ -21,7 +21,7 @@ from selfinstruct.export import ExportedFile, export
 from selfinstruct.exports import MANIFEST, RECORDS, line
 from selfinstruct.formats import FORMATS, alpaca_row, get_format
 from selfinstruct.journal import NAME as JOURNAL
-from selfinstruct.records import Task
+from selfinstruct.records import Example, Task
 
 RIVER = Task("Name a river.", "", "The Nile.")
 PASSIVE = Task("把下面的句子改成被动句。", "猫吃了鱼。", "鱼被猫吃了。")
@@ -88,7 +88,7 @@ def test_formats_are_entered_under_their_own_names() -> None:
 
 
 def test_an_unknown_format_is_told_the_known_ones(run: Path) -> None:
-    with pytest.raises(UsageError, match=r"'belle'; known: alpaca, belle-0\.5m, bel"):
+    with pytest.raises(UsageError, match=r"'belle'; known: alpaca, belle-0\.5m, belle-1m, bel"):
         export(run, "belle")
 
 
@@ -352,7 +352,7 @@ def test_any_text_comes_through_unchanged(tasks: list[tuple[str, Task]]) -> None
         for layout in FORMATS.values():
             for file in export(run, layout.name).files:
                 expected = [
-                    layout.row(f"{lang}-{k:06}-00", task)
+                    layout.row(f"{lang}-{k:06}-00", Example(task))
                     for k, (lang, task) in enumerate(tasks)
                     if lang == file.lang
                 ]

@@ -51,7 +51,7 @@ FLOORS = {
     4: (
         "display",
         "estimate",
-        "export",
+        "exporting",
         "metrics",
         "pipeline",
         "run",

@@ -46,7 +46,7 @@ FLOORS = {
         "seeds",
         "throttle",
     ),
-    2: ("exports", "history", "journal", "manifest", "providers", "spill"),
+    2: ("exports", "history", "journal", "manifest", "providers", "reading", "spill"),
     3: ("batches", "commits", "generator", "routes", "sender", "turnstile"),
     4: (
         "display",

@@ -77,3 +77,9 @@ def read_manifest(directory: Path) -> Manifest | None:
             f"{path} is not a manifest that this version reads",
             hint="it is derived: delete it and run the same command again",
         ) from None
+
+
+def is_imported(directory: Path) -> bool:
+    """Whether the rows of a directory were read from files. Raises UsageError."""
+    manifest = read_manifest(directory)
+    return manifest is not None and bool(manifest.imported)

@@ -72,3 +72,43 @@ def _share(validation: float) -> float:
     if not 0.0 <= validation < 1.0:
         raise UsageError("--validation: a share of the rows, from 0 to less than 1, such as 0.01")
     return validation
+
+
+@app.command("import")
+@reports_errors
+def import_(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE…", help="JSON Lines, JSON, CSV or Parquet; - for stdin."),
+    ],
+    out: Annotated[Path, typer.Option(help="Directory; made if missing.")],
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="NAME", help="Layout of all rows. \\[by each row's fields]"
+        ),
+    ] = "",
+    lang: Annotated[str, typer.Option(help="Language of all rows. \\[by each row's text]")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse malformed rows.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Take in rows that others made, to export, show, count, train on or translate from."""
+    from selfinstruct.importing import import_files
+
+    done = import_files(files, out, format_name=layout, lang=lang, strict=strict)
+    for problem in done.shown:
+        err().print(Text(problem), soft_wrap=True)
+    if done.malformed > len(done.shown):
+        err().print(Text("…"))
+    manifest = done.manifest
+    languages = {lang: counts["kept"] for lang, counts in manifest.languages.items()}
+    if as_json:
+        summary = {"out": str(out), "rows": manifest.kept, "malformed": done.malformed}
+        more = {"languages": languages, "files": manifest.imported, "exit_code": 0}
+        print(json.dumps({**summary, **more}))  # noqa: T201
+        return
+    each = ", ".join(f"{lang} {rows:,}" for lang, rows in languages.items())
+    said = f"{manifest.kept:,} rows in {out} ({each})"
+    if done.malformed:
+        said += f"; {done.malformed:,} malformed, listed in {out / 'rejected.jsonl'}"
+    Console(highlight=False).print(Text(said), soft_wrap=True)

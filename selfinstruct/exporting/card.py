@@ -45,7 +45,8 @@ def _head(written: Written) -> Iterator[str]:
         yield f"language_bcp47: {json.dumps(scripts)}"
     yield 'task_categories: ["text-generation"]'
     yield f"size_categories: [{json.dumps(size_category(rows))}]"
-    yield 'tags: ["instruction-tuning", "synthetic"]'
+    made_here = written.manifest is not None and not written.manifest.imported
+    yield f"tags: {json.dumps(['instruction-tuning', *(['synthetic'] if made_here else [])])}"
     yield "configs:"
     configs = {"default": written.langs}
     if len(written.langs) > 1:

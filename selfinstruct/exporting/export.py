@@ -17,11 +17,11 @@ from selfinstruct.exporting.choice import Choice
 from selfinstruct.exporting.exporter import Exporter, Written
 from selfinstruct.exporting.places import Part, destinations
 from selfinstruct.exporting.rows import Row, Rows, open_records
-from selfinstruct.exporting.staging import Staging
 from selfinstruct.exports import MANIFEST, RECORDS
 from selfinstruct.formats import Format
 from selfinstruct.journal import NAME as JOURNAL
 from selfinstruct.manifest import Manifest, read_manifest
+from selfinstruct.staging import Staging
 
 # A few examples say enough; the count says the rest.
 _SHOWN = 3

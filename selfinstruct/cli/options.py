@@ -89,5 +89,5 @@ Shuffle = Annotated[
     int | None, typer.Option(metavar="SEED", help="Another order, the same for the same seed.")
 ]
 License = Annotated[
-    str, typer.Option(metavar="NAME", help="Licence in the card of hf, as the Hub calls it.")
+    str, typer.Option(metavar="NAME", help="Licence in the card (hf), as the Hub calls it.")
 ]

@@ -42,6 +42,12 @@ Lang = Annotated[
 Source = Annotated[
     str | None, typer.Option("--from", metavar="RUN", help="Run to translate the rows of.")
 ]
+Known = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="DIR|FILE", help="Rows that new ones must differ from, too; may be repeated."
+    ),
+]
 ModelName = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := data/runs/demo
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test bench bench-throttled clean
+.PHONY: run test bench bench-throttled consumers clean
 
 run: $(VENV)/.run
 	$(BIN)/selfinstruct model fetch
@@ -26,6 +26,9 @@ bench: $(VENV)/.test
 bench-throttled: $(VENV)/.test
 	$(BIN)/python -m benchmarks.throttled
 	$(BIN)/python -m benchmarks.throttled --headers
+
+consumers: $(VENV)/.test
+	$(BIN)/python -m benchmarks.consumers
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

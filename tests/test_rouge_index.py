@@ -13,9 +13,9 @@ from rouge_score.rouge_scorer import RougeScorer
 from selfinstruct import dedup
 from selfinstruct.dedup import NoveltyPool
 from selfinstruct.languages import get_language
-from selfinstruct.novelty import RougeIndex, rouge
+from selfinstruct.novelty import Neighbour, rouge
+from selfinstruct.novelty.rouge import RougeIndex
 from selfinstruct.novelty.segment import least_overlap, least_partner
-from selfinstruct.records import Neighbour
 
 # Few words: texts share many of them, repeat some, and are often near the threshold.
 TEXTS = st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=14).map(" ".join), max_size=40)
@@ -33,9 +33,10 @@ def one_by_one(
     for number, text in enumerate(texts):
         nearest = pool.nearest(text)
         if nearest is None or not pool.is_duplicate(nearest.rouge_l):
-            nearest = None
             pool.add(str(number), text)
-        found.append(nearest)
+            found.append(None)
+        else:
+            found.append(Neighbour(nearest.id, nearest.rouge_l))
     return found
 
 

@@ -65,8 +65,8 @@ class Comparer:
             )
             for place, nearest in zip(mine, found, strict=True):
                 if nearest is not None:
-                    verdict = Verdict("near_duplicate", f"of {named(nearest.id)}", nearest)
-                    decided[place] = rows[place]._replace(verdict=verdict)
+                    verdict = Verdict("near_duplicate", f"of {named(nearest.id)}")
+                    decided[place] = rows[place]._replace(verdict=verdict, nearest=nearest)
         return decided
 
     def _index(self, lang: str) -> Index:

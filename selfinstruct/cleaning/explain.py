@@ -21,8 +21,8 @@ from selfinstruct.cleaning.writing import neighbour
 from selfinstruct.dedup import NoveltyPool
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import language_or_neutral
+from selfinstruct.novelty import Neighbour
 from selfinstruct.reading import Row, open_sources, read_rows
-from selfinstruct.records import Neighbour
 
 
 def explain(directory: Path, number: int) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class _Clean:
             if judged.lang != lang:
                 continue
             found = pool.nearest(judged.text)
-            if found and found.rouge_l > (best.rouge_l if best else 0.0):
+            if found and found.rouge_l > (best.score if best else 0.0):
                 best = Neighbour(str(other), found.rouge_l)
         return neighbour(best) if best else None
 

@@ -14,6 +14,7 @@ from selfinstruct.decontamination import Overlap
 from selfinstruct.detection import row_language
 from selfinstruct.formats import Format, get_format, recognise
 from selfinstruct.languages import Language, language_or_neutral
+from selfinstruct.novelty import Neighbour
 from selfinstruct.profiles import Profile, default_profile, load_profile
 from selfinstruct.reading import Row
 from selfinstruct.records import Example, Task, Verdict
@@ -27,6 +28,7 @@ class Judged(NamedTuple):
     """A row with what is known of it so far. layout, lang and text are "" where it has none.
 
     text: what novelty compares: the instruction, or all that the user says in a conversation.
+    nearest: the kept text that makes it a near-duplicate.
     """
 
     row: Row
@@ -34,6 +36,7 @@ class Judged(NamedTuple):
     lang: str = ""
     text: str = ""
     verdict: Verdict = Verdict()
+    nearest: Neighbour | None = None
 
 
 class RowJudge:

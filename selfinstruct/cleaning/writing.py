@@ -16,9 +16,8 @@ from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.cleaning.tally import Tally
 from selfinstruct.errors import UsageError
 from selfinstruct.exports import line
-from selfinstruct.pii import find, mask
+from selfinstruct.novelty import Neighbour
 from selfinstruct.reading import open_sources, read_rows
-from selfinstruct.records import Neighbour
 
 
 def file_names(settings: CleanSettings) -> tuple[str, ...]:
@@ -90,7 +89,7 @@ def rejected_line(judged: Judged) -> bytes:
         "place": row.place,
         "reason": verdict.reason,
         "evidence": verdict.evidence,
-        **({"neighbour": neighbour(verdict.neighbour)} if verdict.neighbour else {}),
+        **({"neighbour": neighbour(judged.nearest)} if judged.nearest else {}),
     }
     if row.fields is None:
         return line({**head, "raw": row.evidence})[:-1]
@@ -105,7 +104,7 @@ def neighbour(nearest: Neighbour) -> dict[str, Any]:
     {'row': 17, 'score': 0.75}
     """
     which = {"row": int(nearest.id)} if nearest.id.isdigit() else {"against": nearest.id}
-    return {**which, "score": nearest.rouge_l}
+    return {**which, "score": nearest.score}
 
 
 def _each_text(value: Any, name: str, change: Callable[[str, str], str]) -> Any:

@@ -19,8 +19,8 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from selfinstruct.dedup import Codes, nth_code, pack
+from selfinstruct.novelty.method import Neighbour
 from selfinstruct.novelty.segment import Ints, Segment, Texts
-from selfinstruct.records import Neighbour
 
 # Texts that are compared with each other at once: their pairs bound the memory.
 _BATCH = 2048

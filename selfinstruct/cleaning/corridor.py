@@ -21,6 +21,7 @@ from selfinstruct.cleaning.evaluation import Evaluation
 from selfinstruct.cleaning.indexes import index_maker
 from selfinstruct.cleaning.judging import RowJudge
 from selfinstruct.cleaning.parts import Parts
+from selfinstruct.cleaning.rules import Rules
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.cleaning.tally import Tally
 from selfinstruct.cleaning.writing import RowWriter, file_names
@@ -47,6 +48,8 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
     Interrupted.
     """
     _refuse_overwriting(settings, out)
+    rules = Rules(settings.profile)
+    comparer = Comparer(index_maker(settings, rules))
     with (
         Parts(out, file_names(settings)) as parts,
         open_sources(settings.inputs) as sources,
@@ -55,14 +58,14 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
         evaluation = Evaluation.read(settings)
         facts = {
             "settings": settings.facts(),
+            "profiles": rules.facts(),
             "inputs": identity(sources),
             "against": evaluation.identity,
             "version": selfinstruct.__version__,
         }
         state = parts.state(facts)
         tally = Tally.of(state["tally"]) if state else Tally()
-        judge = RowJudge(settings, evaluation.overlap)
-        comparer = Comparer(index_maker(settings))
+        judge = RowJudge(settings, rules, evaluation.overlap)
         writer = RowWriter(settings, parts, tally)
         parts.open(state)
         comparer.remember(evaluation.texts)

@@ -16,11 +16,12 @@ from typing import Any
 from selfinstruct.cleaning.evaluation import Evaluation
 from selfinstruct.cleaning.judging import RowJudge
 from selfinstruct.cleaning.parts import KEPT, REJECTED, SUMMARY
+from selfinstruct.cleaning.rules import Rules
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.cleaning.writing import neighbour
 from selfinstruct.dedup import NoveltyPool
 from selfinstruct.errors import UsageError
-from selfinstruct.languages import language_or_neutral
+from selfinstruct.languages import judging_language
 from selfinstruct.novelty import Neighbour
 from selfinstruct.reading import Row, open_sources, read_rows
 
@@ -69,7 +70,8 @@ class _Clean:
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path}: not the summary of a clean") from None
         evaluation = Evaluation.read(self._settings)
-        self.judge = RowJudge(self._settings, evaluation.overlap)
+        rules = Rules(self._settings.profile)
+        self.judge = RowJudge(self._settings, rules, evaluation.overlap)
         # Row numbers that are not kept, in order: the kept ones are the others.
         self._out = [json.loads(text)["row"] for text in self._lines(REJECTED)]
 
@@ -89,7 +91,7 @@ class _Clean:
     def nearest(self, lang: str, text: str, number: int) -> dict[str, Any] | None:
         """The nearest of the kept rows before `number` in the same language, by ROUGE-L; the
         earliest of equals."""
-        pool = NoveltyPool(language_or_neutral(lang).tokenize)
+        pool = NoveltyPool(judging_language(lang).tokenize)
         pool.add("", text)
         best: Neighbour | None = None
         out = set(self._out)

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from selfinstruct.cleaning.rules import Rules
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.decontamination import Overlap
 from selfinstruct.detection import row_language
 from selfinstruct.formats import Format, get_format, recognise
-from selfinstruct.languages import Language, language_or_neutral
+from selfinstruct.languages import get_language, judging_language
 from selfinstruct.novelty import Neighbour
-from selfinstruct.profiles import Profile, default_profile, load_profile
 from selfinstruct.reading import Row
 from selfinstruct.records import Example, Task, Verdict
 
-# Elsewhere the question holds the input, and rules of an instruction's shape do not fit it.
+# Layouts with an instruction by itself; elsewhere the question holds the input.
 _SPLIT = frozenset({"alpaca", "belle-1m"})
-_SHAPE = frozenset({"instruction_length", "opening"})
 
 
 class Judged(NamedTuple):
@@ -42,14 +41,16 @@ class Judged(NamedTuple):
 class RowJudge:
     """Judges rows one by one; the same row always gets the same verdict."""
 
-    def __init__(self, settings: CleanSettings, overlap: Overlap | None) -> None:
-        """overlap: what evaluation texts hold, None for nothing. Raises UsageError."""
+    def __init__(self, settings: CleanSettings, rules: Rules, overlap: Overlap | None) -> None:
+        """overlap: what evaluation texts hold, None for nothing. Raises UsageError for a layout or
+        a language that is not known."""
+        if settings.lang:
+            get_language(settings.lang)
         self._layout = get_format(settings.layout) if settings.layout else None
         self._lang = settings.lang
         self._steps = frozenset(settings.only)
         self._overlap = overlap
-        self._given = load_profile(settings.profile) if settings.profile else None
-        self._profiles: dict[str, Profile] = {}
+        self._rules = rules
 
     def judge(self, row: Row) -> Judged:
         """The row with its layout, its language and the first objection to its own contents."""
@@ -67,8 +68,9 @@ class RowJudge:
         judged, example, layout = self._understood(row)
         if example is None or layout is None:
             return []
-        language = language_or_neutral(judged.lang)
-        said = [self._profile(language).findings(task, language) for task in exchanges(example)]
+        language = judging_language(judged.lang)
+        profile = self._rules.profile(language)
+        said = [profile.findings(task, language) for task in exchanges(example)]
         # Of several exchanges the first that a filter objects to speaks for it.
         return [
             (each[0][0], next((verdict for _name, verdict in each if verdict), None))
@@ -86,16 +88,15 @@ class RowJudge:
             example = layout.read(row.fields)
         except ValueError as error:
             return Judged(row, layout.name, verdict=Verdict("malformed", str(error))), None, None
-        lang = self._lang or language_or_neutral(row_language(example.task)).code
+        lang = self._lang or judging_language(row_language(example.task)).code
         return Judged(row, layout.name, lang, asked(example)), example, layout
 
     def _objection(self, example: Example, layout: Format, lang: str) -> Verdict:
-        language = language_or_neutral(lang)
+        language = judging_language(lang)
         if "filters" in self._steps:
-            profile = self._profile(language)
-            skip = frozenset[str]() if layout.name in _SPLIT else _SHAPE
+            profile = self._rules.profile(language, shape=layout.name in _SPLIT)
             for task in exchanges(example):
-                found = profile.objection(task, language, skip)
+                found = profile.objection(task, language)
                 if found is not None:
                     return found
         if "contamination" in self._steps and self._evaluation:
@@ -105,13 +106,6 @@ class RowJudge:
                         "contaminated", f"{name} shares {shared.gram!r} with {shared.id}"
                     )
         return Verdict()
-
-    def _profile(self, language: Language) -> Profile:
-        if self._given is not None:
-            return self._given
-        if language.code not in self._profiles:
-            self._profiles[language.code] = default_profile(language)
-        return self._profiles[language.code]
 
 
 def exchanges(example: Example) -> list[Task]:

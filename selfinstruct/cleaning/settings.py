@@ -22,8 +22,8 @@ class CleanSettings(BaseModel):
     """Everything that decides which rows are kept, and no more.
 
     inputs, against: paths, "-" for stdin. layout: None to recognise it row by row. lang: None to
-    detect it row by row. profile: a built-in profile's name or the text of a TOML file; None for
-    each language's own. only: the steps that are done. threshold: of the method's own measure,
+    detect it row by row. profile: a shipped profile's name or a TOML file; None for each
+    language's own. only: the steps that are done. threshold: of the method's own measure,
     above which a row is a duplicate; None for the method's (ROUGE-L: the profile's, 0.7). ngram:
     tokens that a row may not share with an evaluation text. pii: what is done with it.
     """

@@ -96,7 +96,7 @@ def clean(
 
     settings = settings_of(
         inputs=inputs, against=_expanded(against or []), layout=layout, lang=lang,
-        profile=_profile_text(profile), only=only, method=method, threshold=threshold, ngram=ngram,
+        profile=profile, only=only, method=method, threshold=threshold, ngram=ngram,
         pii=pii, embed=embed, embed_model=embed_model, strict=strict,
     )  # fmt: skip
     with Screen(err(), quiet=quiet) as screen:
@@ -135,14 +135,3 @@ def _expanded(patterns: list[str]) -> list[str]:
             raise UsageError(f"--against: no file matches {pattern}")
         paths += found or [pattern]
     return paths
-
-
-def _profile_text(profile: str | None) -> str | None:
-    """A built-in profile's name, or the text of a file."""
-    if profile is None or not (profile.endswith(".toml") or "/" in profile):
-        return profile
-    try:
-        return Path(profile).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UsageError(f"--profile: cannot read {profile}: {reason}") from None

@@ -2,21 +2,33 @@
 
 A filter takes a Task and its Language and returns a Verdict with a reason and evidence, or None.
 A new one is one file here with one line in FILTERS: see CONTRIBUTING.
+FILTERS judge what is generated; CLEANING, which has more, judges rows of files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Set
 
+from selfinstruct.filters.attachment import attachment
 from selfinstruct.filters.blocked_word import blocked_word
+from selfinstruct.filters.control_characters import control_characters
+from selfinstruct.filters.declined import declined
 from selfinstruct.filters.echo import echo
 from selfinstruct.filters.empty_output import empty_output
 from selfinstruct.filters.label_debris import label_debris
 from selfinstruct.filters.length import length
+from selfinstruct.filters.linked_input import linked_input
+from selfinstruct.filters.markup_debris import markup_debris
+from selfinstruct.filters.merged_task import merged_task
+from selfinstruct.filters.mojibake import mojibake
 from selfinstruct.filters.opening import opening
 from selfinstruct.filters.placeholder import placeholder
 from selfinstruct.filters.refusal import refusal
+from selfinstruct.filters.repeated_task import repeated_task
+from selfinstruct.filters.repetition import repetition
+from selfinstruct.filters.truncated import truncated
 from selfinstruct.filters.url_input import url_input
+from selfinstruct.filters.wrong_language import wrong_language
 from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
@@ -32,6 +44,20 @@ FILTERS: dict[str, Filter] = {
     "echo": echo,
     "refusal": refusal,
     "label_debris": label_debris,
+}
+CLEANING: dict[str, Filter] = {
+    **FILTERS,
+    "attachment": attachment,
+    "linked_input": linked_input,
+    "declined": declined,
+    "repeated_task": repeated_task,
+    "merged_task": merged_task,
+    "truncated": truncated,
+    "repetition": repetition,
+    "markup_debris": markup_debris,
+    "control_characters": control_characters,
+    "mojibake": mojibake,
+    "wrong_language": wrong_language,
 }
 
 
@@ -49,4 +75,4 @@ def apply_filters(task: Task, language: Language, skip: Set[str] = frozenset()) 
     return None
 
 
-__all__ = ["FILTERS", "Filter", "apply_filters"]
+__all__ = ["CLEANING", "FILTERS", "Filter", "apply_filters"]

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from selfinstruct.errors import UsageError
 from selfinstruct.languages.en import EN
 from selfinstruct.languages.language import Language
+from selfinstruct.languages.und import UND
 from selfinstruct.languages.zh import ZH, ZH_HANT
 
 LANGUAGES: dict[str, Language] = {language.code: language for language in (EN, ZH, ZH_HANT)}
@@ -31,4 +32,16 @@ def get_language(code: str) -> Language:
     return LANGUAGES.setdefault(code, language)
 
 
-__all__ = ["ENTRY_POINTS", "LANGUAGES", "Language", "get_language"]
+def judging_language(code: str) -> Language:
+    """The language whose rules judge rows in `code`: its own, or the neutral one.
+
+    >>> judging_language("zh-hant").code, judging_language("fr").code, judging_language("").code
+    ('zh-hant', 'und', 'und')
+    """
+    if code in LANGUAGES:
+        return LANGUAGES[code]
+    known = {entry.name for entry in entry_points(group=ENTRY_POINTS)}
+    return get_language(code) if code in known else UND
+
+
+__all__ = ["ENTRY_POINTS", "LANGUAGES", "Language", "get_language", "judging_language"]

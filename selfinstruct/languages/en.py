@@ -18,6 +18,7 @@ import re
 
 from rouge_score import tokenize as rouge_tokenize
 
+from selfinstruct.languages.en_marks import EN_MARKS
 from selfinstruct.languages.language import Language
 from selfinstruct.records import Task
 
@@ -84,4 +85,5 @@ EN = Language(
         re.IGNORECASE,
     ),
     no_values=re.compile(r"[<\[(`\"']*(?:none|null|nil|empty|blank)?[>\])`\"']*\.?", re.IGNORECASE),
+    marks=EN_MARKS,
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from selfinstruct.languages.marks import Marks
 from selfinstruct.records import Task, Verdict
 
 Check = Callable[[Task], Verdict | None]
@@ -43,6 +44,7 @@ class Language:
     folder: where its prompts/ and seeds/ lie, None for the package's own.
     checks: filters of this language alone, by the reason that they give; asked after the common
     ones.
+    marks: what only the cleaning of files looks for.
     """
 
     code: str
@@ -67,3 +69,4 @@ class Language:
     tidy: Callable[[Task], Task] = as_it_is
     checks: Mapping[str, Check] = field(default_factory=dict)
     folder: Path | None = None
+    marks: Marks = field(default_factory=Marks)

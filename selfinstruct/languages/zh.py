@@ -35,6 +35,7 @@ from selfinstruct.languages.zh_checks import (
     tidy_hant,
     wrong_language,
 )
+from selfinstruct.languages.zh_marks import ZH_MARKS
 from selfinstruct.records import Task
 
 _TOKEN = re.compile(rf"[a-z0-9]+|[{HAN}]")
@@ -160,6 +161,7 @@ _ZH = Language(
         "wrong_language": wrong_language,
         "punctuation": punctuation,
     },
+    marks=ZH_MARKS,
 )
 
 ZH = _ZH

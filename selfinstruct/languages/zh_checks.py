@@ -102,6 +102,18 @@ def _scripts() -> tuple[re.Pattern[str], re.Pattern[str]]:
     )
 
 
+def dominant_script(text: str) -> str:
+    """ "hans" or "hant", whichever has more characters of its own in the text, "" for neither.
+
+    >>> dominant_script("天是蓝的。"), dominant_script("天是藍的。"), dominant_script("山")
+    ('hans', 'hant', '')
+    """
+    simplified, traditional = (len(pattern.findall(text)) for pattern in _scripts())
+    if simplified == traditional:
+        return ""
+    return "hans" if simplified > traditional else "hant"
+
+
 def _fields(task: Task) -> list[str]:
     return [task.instruction, task.input, task.output]
 

@@ -1,0 +1,167 @@
+"""What the cleaning filters find in the published rows, what they cost, and samples to judge by eye.
+
+Enters: ../shared/data. Leaves: printed figures and rows. Writes nothing, and nothing of the rows is
+kept: how many of a sample are right is for a reader to say (docs/design/filters.md).
+
+    python -m benchmarks.filters                       # hits and cost of every class
+    python -m benchmarks.filters --sample 50 --class repetition --lang en
+    python -m benchmarks.filters --known               # defects counted by other means: recall
+    python -m benchmarks.filters --languages           # detection: accuracy and cost
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from selfinstruct.assets import asset_path
+from selfinstruct.detection import detect, row_language
+from selfinstruct.filters import CLEANING
+from selfinstruct.languages import Language, get_language
+from selfinstruct.profiles import PROFILES, default_profile, load_profile
+from selfinstruct.records import Task, Verdict
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SEED = 7
+# Defects as DESIGN §6 counts them, found without the filters: a name, what it is, who should say so.
+KNOWN: dict[str, tuple[Callable[[Task], object], tuple[str, ...]]] = {
+    "empty output": (lambda task: not task.output.strip(), ("empty_output",)),
+    "input == output": (
+        lambda task: task.input.strip() and task.input.strip() == task.output.strip(),
+        ("echo", "placeholder"),
+    ),
+    "next task in the output": (
+        lambda task: re.search(r"\n\W*\d+\. ?Instruction", task.output),
+        ("label_debris", "merged_task"),
+    ),
+    "placeholder output": (
+        lambda task: re.fullmatch(
+            r"\W*(?:no ?output\b.{0,20}|n/?a|none|insert\b.*)\W*", task.output.strip(), re.I
+        ),
+        ("placeholder", "attachment", "declined"),
+    ),
+    "placeholder input": (
+        lambda task: re.fullmatch(
+            r"[\[<(][^\])>]*(?:insert|link|attach|here|image|photo|picture)[^\])>]*[\])>]\.?",
+            task.input.strip(),
+            re.I,
+        ),
+        ("placeholder", "attachment", "linked_input"),
+    ),
+    "input with an address, little else": (
+        lambda task: (
+            re.search(r"https?://|www\.", task.input)
+            and len(re.sub(r"(?:https?://|www\.)\S+", "", task.input).split()) <= 3
+        ),
+        ("url_input", "linked_input"),
+    ),
+}
+
+
+def rows_of(lang: str) -> list[Task]:
+    with gzip.open(DATA / f"alpaca_{lang}_52k.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [Task(**json.loads(line)) for line in lines]
+
+
+def checks_of(language: Language) -> dict[str, Callable[[Task], Verdict | None]]:
+    """Every class that may reject a row in the language."""
+    checks: dict[str, Callable[[Task], Verdict | None]] = {
+        name: (lambda task, check=check: check(task, language)) for name, check in CLEANING.items()
+    }
+    return {**checks, **language.checks}
+
+
+def table(lang: str, tasks: Sequence[Task]) -> None:
+    """Hits and microseconds a row of every class, then of the profiles."""
+    language = get_language(lang)
+    for name, check in checks_of(language).items():
+        hits, each = _timed(check, tasks)
+        print(f"{lang} {name:20} {hits:6,} hits {each:7.1f} µs a row")
+    for name in PROFILES:
+        profile = load_profile(asset_path("profiles", f"{name}.toml").read_bytes(), name)
+        default = " (default)" if name == default_profile(lang) else ""
+        objection = profile.objection
+        hits, each = _timed(lambda task, ask=objection: ask(task, language), tasks)
+        print(f"{lang} profile {name}{default}: {hits:,} hits, {each:.1f} µs a row")
+
+
+def _timed(check: Callable[[Task], object], tasks: Sequence[Task]) -> tuple[int, float]:
+    check(tasks[0])
+    start = time.process_time()
+    hits = sum(check(task) is not None for task in tasks)
+    return hits, (time.process_time() - start) / len(tasks) * 1e6
+
+
+def sample(lang: str, tasks: Sequence[Task], name: str, count: int) -> None:
+    """`count` rejected rows of one class, drawn with a fixed seed, in the file's order."""
+    check = checks_of(get_language(lang))[name]
+    found = [(i, verdict) for i, task in enumerate(tasks) if (verdict := check(task))]
+    chosen = sorted(random.Random(SEED).sample(range(len(found)), min(count, len(found))))
+    print(f"{lang} {name}: {len(found):,} hits, {len(chosen)} shown")
+    for i, verdict in (found[k] for k in chosen):
+        print(f"\n[{i}] {verdict.evidence}")
+        for field in ("instruction", "input", "output"):
+            text = getattr(tasks[i], field)
+            print(f"  {field}: {text if len(text) <= 600 else f'{text[:300]} […] {text[-300:]}'!r}")
+
+
+def known(lang: str, tasks: Sequence[Task]) -> None:
+    """Of the defects that are counted without the filters: how many the filters find."""
+    checks = checks_of(get_language(lang))
+    for title, (is_defect, names) in KNOWN.items():
+        defects = [task for task in tasks if is_defect(task)]
+        found = sum(any(checks[name](task) for name in names) for task in defects)
+        print(f"{lang} {title}: {found} of {len(defects)} found by {', '.join(names)}")
+
+
+def languages(lang: str, tasks: Sequence[Task]) -> None:
+    """Accuracy of the detection on instructions (of four words or more), and its cost."""
+    texts = [task.instruction for task in tasks]
+    if lang == "en":
+        texts = [text for text in texts if len(text.split()) >= 4]
+    detect(texts[0])
+    for title, ask, given in (("detect", detect, texts), ("row_language", row_language, tasks)):
+        start = time.process_time()
+        said = Counter(map(ask, given))  # type: ignore[arg-type]
+        each = (time.process_time() - start) / len(given) * 1e6
+        right = said[lang] / len(given)
+        common = dict(said.most_common(4))
+        print(f"{lang} {title}: {len(given):,}, {right:.4%} right, {each:.1f} µs each, {common}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="The cleaning filters on the published rows.")
+    parser.add_argument("--lang", choices=("en", "zh"), action="append")
+    parser.add_argument("--sample", type=int, default=50, help="rows shown of --class")
+    parser.add_argument("--class", dest="name", help="show rejected rows of this class")
+    parser.add_argument("--known", action="store_true")
+    parser.add_argument("--languages", action="store_true")
+    given = parser.parse_args(arguments)
+    if not DATA.exists():
+        print(f"{DATA} is not here: nothing to measure")
+        return 0
+    for lang in given.lang or ("en", "zh"):
+        tasks = rows_of(lang)
+        if given.name:
+            if given.name not in checks_of(get_language(lang)):
+                parser.error(f"--class: known are {', '.join(checks_of(get_language(lang)))}")
+            sample(lang, tasks, given.name, given.sample)
+        elif given.known:
+            known(lang, tasks)
+        elif given.languages:
+            languages(lang, tasks)
+        else:
+            table(lang, tasks)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

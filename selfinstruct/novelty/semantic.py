@@ -37,7 +37,7 @@ class Semantic:
     >>> kept = Semantic(lambda texts: np.array([vectors[t] for t in texts], np.float32))
     >>> kept.add("a", "big dog")
     >>> kept.duplicate_of("large dog")
-    Neighbour(id='a', score=0.999804)
+    Neighbour(id='a', score=0.999805)
     >>> kept.duplicate_of("tax law")
     """
 

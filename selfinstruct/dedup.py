@@ -153,7 +153,7 @@ def nth_code(n: int) -> int:
     return n if n < _SURROGATES.start else n + len(_SURROGATES)
 
 
-def pack(codes: list[int]) -> Codes:
+def pack(codes: Sequence[int]) -> Codes:
     """Codes as rapidfuzz compares them: a string, or an array once they outgrow Unicode.
 
     rapidfuzz compares by integer value, so the two kinds may meet in one comparison.

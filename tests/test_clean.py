@@ -358,21 +358,21 @@ from selfinstruct.cleaning import corridor
 from selfinstruct.cleaning.parts import Parts
 corridor._CHECKPOINT = 0.0
 checkpoint, publish, write = Parts.checkpoint, Parts.publish, Parts.write
-count = 0
+count, moment = 0, sys.argv[1]
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 def checkpointed(self, state):
     global count
     checkpoint(self, state)
     count += 1
-    if count == int(sys.argv[1]):
+    if str(count) == moment:
         # What is written after the checkpoint is not vouched for.
         self.write("kept.jsonl", b'{"half": ')
         for file in self._files.values():
             file.flush()
         die()
 Parts.checkpoint = checkpointed
-if sys.argv[1] == "publish":
+if moment == "publish":
     Parts.publish = die
 sys.argv = ["selfinstruct", *sys.argv[2:]]
 from selfinstruct.cli import app

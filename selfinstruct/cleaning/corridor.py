@@ -65,7 +65,7 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
         }
         state = parts.state(facts)
         tally = Tally.of(state["tally"]) if state else Tally()
-        judge = RowJudge(settings, rules, evaluation.overlap)
+        judge = RowJudge(settings, rules, evaluation.runs)
         writer = RowWriter(settings, parts, tally)
         parts.open(state)
         comparer.remember(evaluation.texts)

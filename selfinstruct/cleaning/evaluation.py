@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from selfinstruct.cleaning.comparing import Known
 from selfinstruct.cleaning.judging import asked
 from selfinstruct.cleaning.settings import CleanSettings
-from selfinstruct.decontamination import Overlap, texts_of
+from selfinstruct.decontamination import RUNS, Decontamination, texts_of
 from selfinstruct.detection import detect
 from selfinstruct.errors import UsageError
 from selfinstruct.formats import recognise
@@ -20,18 +20,22 @@ from selfinstruct.reading import identity, open_sources, read_rows
 
 
 class Evaluation(NamedTuple):
-    """overlap: None where there is nothing to share. identity: path, size and SHA-256 of each."""
+    """texts: for the comparison. runs: what they hold, by the unit of length of the language that
+    a row is in. identity: path, size and SHA-256 of each file."""
 
     texts: list[Known]
-    overlap: Overlap | None
+    runs: dict[str, Decontamination]
     identity: list[dict[str, Any]]
 
     @classmethod
     def read(cls, settings: CleanSettings) -> Evaluation:
         """Raises UsageError for a file that cannot be read, or has a row that cannot."""
         if not settings.against:
-            return cls([], None, [])
-        overlap = Overlap(settings.ngram, UND.tokenize)
+            return cls([], {}, [])
+        # One tokenizer, which knows every script: a detector may err on one side only.
+        runs = {
+            unit: Decontamination(UND.tokenize, *_lengths(settings.ngram, unit)) for unit in RUNS
+        }
         texts: list[Known] = []
         with open_sources(settings.against) as sources:
             for row in read_rows(sources):
@@ -39,12 +43,19 @@ class Evaluation(NamedTuple):
                     raise UsageError(f"{row.place}: {row.problem}")
                 every = texts_of(row.fields)
                 for text in every:
-                    overlap.add(row.place, text)
+                    for each in runs.values():
+                        each.add(row.place, text)
                 texts += [
                     Known(row.place, settings.lang or detect(text), text)
                     for text in _questions(row.fields, every)
                 ]
-            return cls(texts, overlap, identity(sources))
+            return cls(texts, runs, identity(sources))
+
+
+def _lengths(ngram: int | None, unit: str) -> tuple[int, int]:
+    """Tokens of a run, and the fewest of a text that is matched whole."""
+    n, least = RUNS[unit]
+    return (n, least) if ngram is None else (ngram, min(ngram, least))
 
 
 def _questions(fields: Mapping[str, Any], every: list[str]) -> list[str]:

@@ -71,7 +71,7 @@ class _Clean:
             raise UsageError(f"{path}: not the summary of a clean") from None
         evaluation = Evaluation.read(self._settings)
         rules = Rules(self._settings.profile)
-        self.judge = RowJudge(self._settings, rules, evaluation.overlap)
+        self.judge = RowJudge(self._settings, rules, evaluation.runs)
         # Row numbers that are not kept, in order: the kept ones are the others.
         self._out = [json.loads(text)["row"] for text in self._lines(REJECTED)]
 

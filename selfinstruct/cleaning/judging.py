@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from selfinstruct.cleaning.rules import Rules
 from selfinstruct.cleaning.settings import CleanSettings
-from selfinstruct.decontamination import Overlap
+from selfinstruct.decontamination import Decontamination
 from selfinstruct.detection import row_language
 from selfinstruct.formats import Format, get_format, recognise
 from selfinstruct.languages import get_language, judging_language
@@ -41,15 +41,17 @@ class Judged(NamedTuple):
 class RowJudge:
     """Judges rows one by one; the same row always gets the same verdict."""
 
-    def __init__(self, settings: CleanSettings, rules: Rules, overlap: Overlap | None) -> None:
-        """overlap: what evaluation texts hold, None for nothing. Raises UsageError for a layout or
-        a language that is not known."""
+    def __init__(
+        self, settings: CleanSettings, rules: Rules, runs: Mapping[str, Decontamination]
+    ) -> None:
+        """runs: what evaluation texts hold, by a language's unit of length; empty for nothing.
+        Raises UsageError for a layout or a language that is not known."""
         if settings.lang:
             get_language(settings.lang)
         self._layout = get_format(settings.layout) if settings.layout else None
         self._lang = settings.lang
         self._steps = frozenset(settings.only)
-        self._overlap = overlap
+        self._runs = runs
         self._rules = rules
 
     def judge(self, row: Row) -> Judged:
@@ -99,12 +101,11 @@ class RowJudge:
                 found = profile.objection(task, language)
                 if found is not None:
                     return found
-        if "contamination" in self._steps and self._evaluation:
+        runs = self._runs.get(language.unit)
+        if "contamination" in self._steps and runs is not None:
             for name, text in said(example):
-                if shared := self._evaluation.find(text):
-                    return Verdict(
-                        "contaminated", f"{name} shares {shared.gram!r} with {shared.id}"
-                    )
+                if met := runs.find(text):
+                    return Verdict("contaminated", f"{name} shares {met.shared!r} with {met.id}")
         return Verdict()
 
 

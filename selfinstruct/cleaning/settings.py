@@ -38,7 +38,7 @@ class CleanSettings(BaseModel):
     only: tuple[Step, ...] = STEPS
     method: Method = "rouge"
     threshold: float | None = Field(default=None, ge=0.0, le=1.0)
-    ngram: int = Field(default=13, ge=2, le=1000)
+    ngram: int | None = Field(default=None, ge=2, le=1000)
     pii: Literal["off", "flag", "mask"] = "off"
     embed: str | None = None
     embed_model: str | None = None

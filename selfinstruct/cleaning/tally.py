@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from selfinstruct.cleaning.judging import Judged
@@ -33,18 +33,17 @@ class Tally:
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Tally:
         """The tally that `stored` was made from."""
-        return cls(
-            **{
-                name: Counter(value) if isinstance(value, dict) else value
-                for name, value in stored.items()
-            }
-        )
+        fields: dict[str, Any] = {
+            name: Counter(value) if isinstance(value, dict) else value
+            for name, value in stored.items()
+        }
+        return cls(**fields)
 
     def stored(self) -> dict[str, Any]:
         """Plain JSON in an order that the counts decide."""
         return {
             name: dict(sorted(value.items())) if isinstance(value, dict) else value
-            for name, value in asdict(self).items()
+            for name, value in vars(self).items()
         }
 
     def count(self, judged: Judged) -> None:

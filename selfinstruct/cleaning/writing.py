@@ -68,10 +68,20 @@ class RowWriter:
         """The row's own line, or one with what --pii masks."""
         if self._pii == "off" or judged.row.fields is None:
             return judged.row.line
+        from selfinstruct.pii import find, mask
+
         found: list[dict[str, Any]] = []
-        fields = _each_text(
-            judged.row.fields, "", lambda name, text: self._looked(name, text, found)
-        )
+
+        def look(name: str, text: str) -> str:
+            findings = find(text)
+            # What was found is left out of the list: nobody should have to see it again.
+            found.extend(
+                {"field": name, "kind": one.kind, "start": one.start, "end": one.end}
+                for one in findings
+            )
+            return mask(text)[0] if findings else text
+
+        fields = _each_text(judged.row.fields, "", look)
         if not found:
             return judged.row.line
         kinds = {one["kind"] for one in found}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import glob
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from typer.core import TyperCommand
@@ -20,7 +19,7 @@ from selfinstruct.errors import UsageError
 class TakesMany(TyperCommand):
     """`--against` takes every word up to the next option: a shell has put a glob's files there."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         spread: list[str] = []
         many = False
         for word in args:
@@ -75,8 +74,9 @@ def clean(
         typer.Option(help="A row above it repeats another. \\[rouge 0.7]"),
     ] = None,
     ngram: Annotated[
-        int, typer.Option(metavar="N", help="Tokens in a row that evaluation files may not share.")
-    ] = 13,
+        int | None,
+        typer.Option(metavar="N", help="Tokens in a row that may not be shared. \\[en 13, zh 20]"),
+    ] = None,
     pii: Annotated[
         str, typer.Option(metavar="off|flag|mask", help="E-mail, phone, id numbers, keys.")
     ] = "off",

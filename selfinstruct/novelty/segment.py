@@ -37,7 +37,8 @@ def least_overlap(threshold: float, total: Ints) -> Ints:
     >>> least_overlap(0.7, np.array([20, 21]))
     array([7, 8])
     """
-    return np.floor(total * (threshold / 2 * (1 - _SLACK))).astype(np.int64) + 1
+    least: Ints = np.floor(total * (threshold / 2 * (1 - _SLACK))).astype(np.int64) + 1
+    return least
 
 
 def least_partner(threshold: float, lengths: Ints) -> Ints:
@@ -46,7 +47,9 @@ def least_partner(threshold: float, lengths: Ints) -> Ints:
     >>> least_partner(0.7, np.array([10, 13]))
     array([6, 7])
     """
-    partner = np.maximum(1, np.floor(lengths * (threshold / (2 - threshold))).astype(np.int64) - 1)
+    partner: Ints = np.maximum(
+        1, np.floor(lengths * (threshold / (2 - threshold))).astype(np.int64) - 1
+    )
     while (short := least_overlap(threshold, lengths + partner) > partner).any():
         partner += short
     return partner
@@ -147,8 +150,8 @@ class Segment:
         ranks, owners, lengths, left = ranks[asked], owners[asked], lengths[asked], left[asked]
         least = least_partner(self._threshold, lengths)
         # The longest partner with which `left` shared elements are still enough, or one more.
-        most = 2 * left / max(self._threshold * (1 - _SLACK), 1e-9) - lengths
-        most = np.minimum(most, _MASK).astype(np.int64)
+        longest = 2 * left / max(self._threshold * (1 - _SLACK), 1e-9) - lengths
+        most: Ints = np.minimum(longest, _MASK).astype(np.int64)
         begins = np.searchsorted(self._keys, ranks << _SHIFT | np.minimum(least, _MASK))
         ends = np.searchsorted(self._keys, ranks << _SHIFT | most, side="right")
         sizes = np.where(most < least, 0, np.maximum(ends - begins, 0))

@@ -66,7 +66,6 @@ class Stream:
         except OSError as error:
             raise UsageError(f"cannot read {self._path}: {error.strerror}") from None
 
-
     def _read(self, file: RawIOBase) -> Iterator[bytes]:
         while chunk := file.read(CHUNK):
             self.position += len(chunk)

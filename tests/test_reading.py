@@ -272,7 +272,8 @@ def test_good_elements_around_a_broken_one(data: st.DataObject) -> None:
     found = round_trip("a.json", f"[{','.join(texts)}]".encode(), "plain")
     kept = [row.get("id") for row in fields(found) if row.get("conversations") == turns]
     assert kept[:2] == ["0", "1"]
-    assert {"3", "4"} <= set(kept) or "passed over" in found[-1].problem or broken(found)
+    said = "; ".join(problem for _line, problem in broken(found))
+    assert {"3", "4"} <= set(kept) or re.search("passed over up to|told for sure|file ends", said)
     assert not any("from" in row for row in fields(found)), "a part of a broken row is no row"
 
 
@@ -463,14 +464,12 @@ def test_an_array_that_is_cut_off(put: Put, tail: str, problem: str) -> None:
 
 
 def test_arrays_one_after_another_and_text_between_them(put: Put) -> None:
-    rows = read(put('[{"id": 1}]\n[{"id": 2},]\nso far; [x]\nand on\n  [{"id": 3} {"id": 4},,]]'))
+    text = 'so far; [x]\nand on\n  [{"id": 3} {"id": 4},,]]'
+    rows = read(put(f'[{{"id": 1}}]\n[{{"id": 2}},]\n{text}'))
     assert fields(rows) == [{"id": number} for number in (1, 2, 3, 4)]
-    stray = "text that belongs to no array"
-    assert broken(rows) == [("3", stray), ("5", stray)]
-    assert [row.evidence for row in rows if row.problem] == [
-        'so far; [x]\nand on\n  [{"id": 3} {"id": 4},,]]',
-        "]",
-    ]
+    passed = "text that belongs to no array; what follows it was passed over up to line 5"
+    assert broken(rows) == [("3", passed)]
+    assert [row.evidence for row in rows if row.problem] == [text]
 
 
 def test_bytes_in_an_array_that_are_not_utf8(put: Put) -> None:

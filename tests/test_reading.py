@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import doctest
 import gzip
 import hashlib
 import io
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import polars as pl
@@ -27,7 +29,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfinstruct.errors import UsageError
-from selfinstruct.reading import Row, identity, open_sources, read_rows
+from selfinstruct.reading import Row, identity, lines, open_sources, read_rows, resync
+from selfinstruct.reading import parquet as parquets
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -216,7 +219,7 @@ def test_any_text_rows_in_tables(cells: list[tuple[str, str]], wrapping: str) ->
 # ── nothing is lost ──────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["a.jsonl", "a.csv", "a.parquet", "a", "a.gz"]))
 def test_any_bytes_raise_nothing_but_usage_errors_at_open(content: bytes, name: str) -> None:
     for whole in (content, b"[" + content, b"{" + content, b"PAR1" + content):
@@ -381,8 +384,6 @@ def test_stray_carriage_returns_end_lines_too(put: Put) -> None:
 
 
 def test_a_line_without_end(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
-    from selfinstruct.reading import lines
-
     monkeypatch.setattr(lines, "MAX_RECORD", 1 << 20)
     rows = read(put(b'{"n": 1}\n{"a": "' + b"x" * (3 << 20) + b'"}\n{"n": 2}\n'))
     assert fields(rows) == [{"n": 1}, {"n": 2}]
@@ -793,6 +794,12 @@ def test_identity_sees_a_change(put: Put) -> None:
     assert before != after
 
 
+@pytest.mark.parametrize("module", [parquets, resync], ids=lambda module: module.__name__)
+def test_docstrings(module: ModuleType) -> None:
+    done = doctest.testmod(module)
+    assert (done.failed, done.attempted > 0) == (0, True)
+
+
 # ── memory ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -804,7 +811,7 @@ def many(count: int) -> Iterator[dict[str, str]]:
 def test_memory_does_not_grow_with_the_file(
     put: Put, kind: Callable[[Sequence[dict[str, Any]]], bytes]
 ) -> None:
-    count = 60_000
+    count = 40_000
     content = kind(list(many(count)))
     path = put(gzip.compress(content, 1), KINDS[kind])
     with open_sources([str(path)]) as sources:
@@ -814,5 +821,5 @@ def test_memory_does_not_grow_with_the_file(
             _now, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert len(content) > 12 << 20
+    assert len(content) > 8 << 20
     assert peak < 6 << 20

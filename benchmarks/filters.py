@@ -1,7 +1,7 @@
-"""What the cleaning filters find in the published rows, what they cost, and samples to judge by eye.
+"""What the cleaning filters find in the published rows, what they cost; samples to judge by eye.
 
-Enters: ../shared/data. Leaves: printed figures and rows. Writes nothing, and nothing of the rows is
-kept: how many of a sample are right is for a reader to say (docs/design/filters.md).
+Enters: ../shared/data, or --data. Leaves: printed figures and rows. Writes nothing. How
+many of a sample are right is for a reader to say (docs/design/filters.md).
 
     python -m benchmarks.filters                       # hits and cost of every class
     python -m benchmarks.filters --sample 50 --class repetition --lang en
@@ -20,18 +20,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from selfinstruct.assets import asset_path
 from selfinstruct.detection import detect, row_language
 from selfinstruct.filters import CLEANING
 from selfinstruct.languages import Language, get_language
-from selfinstruct.profiles import PROFILES, default_profile, load_profile
+from selfinstruct.profiles import PROFILES, Profile, default_profile, load_profile
 from selfinstruct.records import Task, Verdict
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SEED = 7
-# Defects as DESIGN §6 counts them, found without the filters: a name, what it is, who should say so.
+# Defects as DESIGN §6 counts them, found without the filters: what it is, who should say so.
 KNOWN: dict[str, tuple[Callable[[Task], object], tuple[str, ...]]] = {
     "empty output": (lambda task: not task.output.strip(), ("empty_output",)),
     "input == output": (
@@ -66,17 +67,20 @@ KNOWN: dict[str, tuple[Callable[[Task], object], tuple[str, ...]]] = {
 }
 
 
-def rows_of(lang: str) -> list[Task]:
-    with gzip.open(DATA / f"alpaca_{lang}_52k.jsonl.gz", "rt", encoding="utf-8") as lines:
+def rows_of(folder: Path, lang: str) -> list[Task]:
+    with gzip.open(folder / f"alpaca_{lang}_52k.jsonl.gz", "rt", encoding="utf-8") as lines:
         return [Task(**json.loads(line)) for line in lines]
 
 
 def checks_of(language: Language) -> dict[str, Callable[[Task], Verdict | None]]:
     """Every class that may reject a row in the language."""
-    checks: dict[str, Callable[[Task], Verdict | None]] = {
-        name: (lambda task, check=check: check(task, language)) for name, check in CLEANING.items()
-    }
-    return {**checks, **language.checks}
+    names = (*CLEANING, *(name for name in language.checks if name not in CLEANING))
+    return {name: partial(_ask, name, language) for name in names}
+
+
+def _ask(name: str, language: Language, task: Task) -> Verdict | None:
+    common, own = CLEANING.get(name), language.checks.get(name)
+    return (common and common(task, language)) or (own and own(task)) or None
 
 
 def table(lang: str, tasks: Sequence[Task]) -> None:
@@ -88,9 +92,12 @@ def table(lang: str, tasks: Sequence[Task]) -> None:
     for name in PROFILES:
         profile = load_profile(asset_path("profiles", f"{name}.toml").read_bytes(), name)
         default = " (default)" if name == default_profile(lang) else ""
-        objection = profile.objection
-        hits, each = _timed(lambda task, ask=objection: ask(task, language), tasks)
+        hits, each = _timed(partial(_judge, profile, language), tasks)
         print(f"{lang} profile {name}{default}: {hits:,} hits, {each:.1f} µs a row")
+
+
+def _judge(profile: Profile, language: Language, task: Task) -> Verdict | None:
+    return profile.objection(task, language)
 
 
 def _timed(check: Callable[[Task], object], tasks: Sequence[Task]) -> tuple[int, float]:
@@ -144,12 +151,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--class", dest="name", help="show rejected rows of this class")
     parser.add_argument("--known", action="store_true")
     parser.add_argument("--languages", action="store_true")
+    parser.add_argument("--data", type=Path, default=DATA, help="the folder of the rows")
     given = parser.parse_args(arguments)
-    if not DATA.exists():
-        print(f"{DATA} is not here: nothing to measure")
+    if not given.data.exists():
+        print(f"{given.data} is not here: nothing to measure")
         return 0
     for lang in given.lang or ("en", "zh"):
-        tasks = rows_of(lang)
+        tasks = rows_of(given.data, lang)
         if given.name:
             if given.name not in checks_of(get_language(lang)):
                 parser.error(f"--class: known are {', '.join(checks_of(get_language(lang)))}")

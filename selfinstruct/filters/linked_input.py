@@ -10,11 +10,13 @@ from selfinstruct.records import Task, Verdict
 _LONGEST = 2000
 _LINK = re.compile(
     # ![alt](address "title"), [text](address), [alt][1], [1]: address
-    r"!?\[[^\]\n]{0,200}\](?:\((?:https?://|www\.)[^\s)]{1,1000}(?:\s+\"[^\"\n]{0,100}\")?\)?"
-    r"|\[[^\]\n]{1,50}\]|:\s*(?:https?://|www\.)\S{1,1000})"
-    r"|<(?:img|image)\b[^>]{0,1000}>?|https?://\S{1,1000}|www\.[^\s/]{1,200}\.\S{1,800}",
+    r"!?\[[^\]\n]{0,200}\](?:[(（](?:https?://|www\.)[^\s)）]{1,1000}(?:\s+\"[^\"\n]{0,100}\")?[)）]?"
+    r"|\[[^\]\n]{1,50}\]|[:：]\s*(?:https?://|www\.)\S{1,1000})"
+    r"|<(?:img|image|图片|圖片)\b[^>]{0,1000}>?|https?://\S{1,1000}|www\.[^\s/]{1,200}\.\S{1,800}",
     re.IGNORECASE,
 )
+# What is left of an address that was broken by a blank.
+_PIECE = re.compile(r"(?:^|(?<=\s))(?=\S*[/=%&_]|\S*-\S*-)[!-~]+(?=\s|$)")
 _LETTER = re.compile(r"[^\W\d_]")
 # Labels such as "Article 1:", "Design:" and "Link to the photo:".
 _LABEL = re.compile(r"^[^\W_][\w ()-]{0,40}[:：]", re.MULTILINE)
@@ -36,7 +38,7 @@ def linked_input(task: Task, language: Language) -> Verdict | None:
     if len(given) > _LONGEST or ("http" not in given and "www." not in given):
         return None
     rest, links = _LINK.subn(" ", given)
-    if not links or _LETTER.search(_LABEL.sub(" ", rest.strip())):
+    if not links or _LETTER.search(_LABEL.sub(" ", _PIECE.sub(" ", rest).strip())):
         return None
     if language.marks.about_links.search(task.instruction) and not _PICTURE.search(given):
         return None

@@ -11,11 +11,13 @@ from selfinstruct.records import Task, Verdict
 
 # Less is a name, a title, a formula. Characters.
 _LEAST = 40
-_WINDOW = 500
+_WINDOW = 120
 # Names are in their own languages: what is written small says in which the text is.
 _NAME = re.compile(r"[^\W\d_a-zà-öø-ÿ]+[\w'’-]*|\d+")
 _WORDS = 6
 _LATIN = re.compile("[A-Za-z]{2}")
+# One of these in a text in Latin letters: an English sentence that lists foreign things.
+_ENGLISH = re.compile(r"\b(?:the|and|with|are|from|that|this|which|include)\b")
 
 
 def wrong_language(task: Task, language: Language) -> Verdict | None:
@@ -50,4 +52,6 @@ def _mostly_names(text: str) -> bool:
     if not _LATIN.search(text):
         return False
     rest = _NAME.sub(" ", text)
-    return len(rest.split()) < _WORDS or detect(rest) in ("", "en")
+    if len(rest.split()) < _WORDS or _ENGLISH.search(text):
+        return True
+    return detect(rest) in ("", "en")

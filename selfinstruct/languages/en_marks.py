@@ -42,7 +42,7 @@ EN_MARKS = Marks(
         re.IGNORECASE,
     ),
     about_links=re.compile(
-        r"\b(?:urls?|uri|links?|hyper ?links?|domains?|web ?address(?:es)?|cit(?:e|es|ation|ing)"
+        r"\b(?:urls?|uri|apis?|github|links?|hyper ?links?|domains?|web ?address(?:es)?|cit(?:e|es|ation|ing)"
         r"|reference|bibliograph\w+|apa|mla|scrap\w+|crawl\w*|download\w*|fetch\w*|regex\w*"
         r"|regular expression|code|program|script|function|html|css|python|java\w*|curl|http\w*"
         r"|parse|notebook|file ?names?|redirect\w*|shorten\w*|replace|validate|encode|decode)\b",
@@ -101,16 +101,12 @@ EN_MARKS = Marks(
         re.IGNORECASE,
     ),
     about_repeats=re.compile(
-        r"\b(?:songs?|lyrics?|chorus|verses?|poems?|poetry|haiku|rap|raps|rhymes?|hymns?|chants?"
-        r"|jingles?|carols?|ballads?|anthems?|melod\w+|tunes?|beats?|rhythms?|music\w*|tabs?"
-        r"|chords?|repeat\w*|repetit\w+|loops?|tables?|charts?|graphs?|matri(?:x|ces)|grids?"
-        r"|boards?|ascii|patterns?|schedules?|plans?|calendars?|timetables?|routines?|surveys?"
-        r"|questionnaires?|forms?|quiz\w*|multiple[- ]choice|code|programs?|functions?|scripts?"
-        r"|html|css|json|xml|sql|csv|schema|data ?sets?|encod\w+|compress\w*|encrypt\w*|binary"
-        r"|vectors?|sequences?|templates?|diagrams?|tree|timeline|algorithms?|steps"
-        r"|knock[- ]knock|mantra|prayer|nursery|sonnets?|limericks?|drills?|log|logs|alliteration"
-        r"|anaphora|refrain|tongue twisters?|crossword|puzzles?|maze"
-        r"|synonyms?|similar|list|echo|onomatopoe\w+)\b",
+        r"\b(?:songs?|lyrics?|chorus|verses?|poems?|poetry|rap|raps|rhymes?|hymns?|chants?|jingles?"
+        r"|carols?|ballads?|anthems?|melod\w+|tunes?|beats?|rhythms?|music\w*|tabs?|chords?|refrain"
+        r"|mantras?|prayers?|nursery|limericks?|repeat\w*|repetit\w+|loops?|tables?|matri(?:x|ces)"
+        r"|grids?|boards?|ascii|patterns?|sequences?|multiplication|code|programs?|functions?"
+        r"|scripts?|html|css|json|xml|sql|csv|encod\w+|compress\w*|encrypt\w*|binary|vectors?"
+        r"|tongue twisters?|maze|onomatopoe\w+|alliteration|anaphora|echo|drills?|laughter)\b",
         re.IGNORECASE,
     ),
     about_markup=re.compile(

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 from selfinstruct.errors import UsageError
 
 # Used with re.ASCII: an ideograph beside a number is no part of it, nor of a word before it.
-BEFORE = r"(?<![\w.+/=&#$€£¥~^*@-])(?<!\w[:,])"
+BEFORE = r"(?<![\w.+/=&#$€£¥~^@-])(?<![0-9][:,])"
 AFTER = r"(?![\w%°€£¥@]|[-.,/:]\d)"
-_ARITHMETIC_BEFORE = re.compile(r"[0-9=*/^×÷≈<>]\s{0,3}[-+]?\s?\Z")
-_ARITHMETIC_AFTER = re.compile(r"\s{0,3}[=*/^×÷≈<>]|\s[-+]\s?\d")
+# A star may also be a bullet or the end of bold text: an operator has something on both sides.
+_ARITHMETIC_BEFORE = re.compile(r"(?:[0-9)][ \t]{0,2}[-+*×÷]|[=^≈])[ \t]{0,2}\Z")
+_ARITHMETIC_AFTER = re.compile(r"[ \t]{0,2}(?:[=^≈]|[-+*×÷][ \t]{0,2}[0-9(])")
 
 
 @cache
@@ -36,7 +37,7 @@ def libraries() -> SimpleNamespace:
 
 
 def in_arithmetic(text: str, start: int, end: int) -> bool:
-    """Whether a number stands beside an operator, a relation or another number.
+    """Whether a number stands beside an operator or a relation.
 
     >>> in_arithmetic("2 ^ 34 = 17179869184", 9, 20)
     True

@@ -20,8 +20,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from selfinstruct.assets import asset_path
 from selfinstruct.detection import detect, row_language
@@ -29,6 +31,8 @@ from selfinstruct.filters import CLEANING
 from selfinstruct.languages import Language, get_language
 from selfinstruct.profiles import PROFILES, Profile, default_profile, load_profile
 from selfinstruct.records import Task, Verdict
+
+Row = TypeVar("Row")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SEED = 7
@@ -89,6 +93,8 @@ def table(lang: str, tasks: Sequence[Task]) -> None:
     for name, check in checks_of(language).items():
         hits, each = _timed(check, tasks)
         print(f"{lang} {name:20} {hits:6,} hits {each:7.1f} µs a row")
+    _, each = _timed(json.loads, [json.dumps(asdict(task)) for task in tasks])
+    print(f"{lang} for scale, json.loads of a row: {each:.1f} µs")
     for name in PROFILES:
         profile = load_profile(asset_path("profiles", f"{name}.toml").read_bytes(), name)
         default = " (default)" if name == default_profile(lang) else ""
@@ -100,7 +106,7 @@ def _judge(profile: Profile, language: Language, task: Task) -> Verdict | None:
     return profile.objection(task, language)
 
 
-def _timed(check: Callable[[Task], object], tasks: Sequence[Task]) -> tuple[int, float]:
+def _timed(check: Callable[[Row], object], tasks: Sequence[Row]) -> tuple[int, float]:
     check(tasks[0])
     start = time.process_time()
     hits = sum(check(task) is not None for task in tasks)

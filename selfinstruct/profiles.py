@@ -20,6 +20,7 @@ from selfinstruct.filters import CLEANING
 from selfinstruct.filters.repetition import repetition
 from selfinstruct.filters.windows import ends
 from selfinstruct.languages import LANGUAGES, Language
+from selfinstruct.languages.language import Check
 from selfinstruct.records import Task, Verdict
 
 PROFILES = ("alpaca", "belle", "strict")
@@ -29,7 +30,7 @@ KNOWN = (*CLEANING, *sorted(_OWN - CLEANING.keys()))
 # Of a longer field only the first and the last so many characters are judged.
 _WINDOW = 20_000
 
-Asked = Callable[[Task], Verdict | None]
+Asked = Callable[[Task, Language], Verdict | None]
 
 
 class _Table(BaseModel):
@@ -85,7 +86,7 @@ class Profile(_Table):
             bound = self._bound[language] = tuple(on)
         task = _clipped(task)
         for ask in bound:
-            if (verdict := ask(task)) is not None:
+            if (verdict := ask(task, language)) is not None:
                 return verdict
         return None
 
@@ -94,7 +95,7 @@ class Profile(_Table):
         task = _clipped(task)
         found: dict[str, Verdict | None] = {}
         for name, ask in self._asked(language):
-            found[name] = found.get(name) or ask(task)
+            found[name] = found.get(name) or ask(task, language)
         return list(found.items())
 
     def _is_on(self, name: str) -> bool:
@@ -105,22 +106,20 @@ class Profile(_Table):
         """Every filter and every check of the language, with this profile's thresholds."""
         for name, check in CLEANING.items():
             if name == "instruction_length" and self.instruction_length:
-                yield name, partial(_length, self.instruction_length, language)
+                yield name, partial(_length, self.instruction_length)
             elif name == "repetition":
-                limits = self.repetition.model_dump()
-                yield name, partial(_with_language, partial(repetition, **limits), language)
+                yield name, partial(repetition, **self.repetition.model_dump())
             else:
-                yield name, partial(_with_language, check, language)
-        yield from language.checks.items()
+                yield name, check
+        for name, own in language.checks.items():
+            yield name, partial(_own, own)
 
 
-def _with_language(
-    check: Callable[[Task, Language], Verdict | None], language: Language, task: Task
-) -> Verdict | None:
-    return check(task, language)
+def _own(check: Check, task: Task, _language: Language) -> Verdict | None:
+    return check(task)
 
 
-def _length(limits: Lengths, language: Language, task: Task) -> Verdict | None:
+def _length(limits: Lengths, task: Task, language: Language) -> Verdict | None:
     """The filter `length` with a profile's limits."""
     size = language.length(task.instruction)
     if limits.least <= size and (limits.most is None or size <= limits.most):

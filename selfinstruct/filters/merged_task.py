@@ -57,8 +57,9 @@ def merged_task(task: Task, language: Language) -> Verdict | None:
     "'The Nile.\\\\nInstruction: Name a hill.\\\\nOutput: K2'"
     """
     answer = ends(task.output, _WINDOW)
-    match = _TOKENS.search(answer)
-    if match is None and (":" in answer or "：" in answer):
+    marked = "<" in answer or "[" in answer or "##" in answer
+    match = _TOKENS.search(answer) if marked else None
+    if match is None and "\n" in answer and (":" in answer or "：" in answer):
         match = _labelled(language.marks).search(answer) or _TURNS.search(answer)
         # What an answer begins with is its form; what it goes on with is another task.
         if match and (not match.start() or language.marks.about_tasks.search(task.instruction)):

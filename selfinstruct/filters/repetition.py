@@ -72,10 +72,11 @@ def _tail(answer: str, times: int) -> str:
 
 def _sentence(answer: str, times: int, share: float) -> str:
     """Evidence that one sentence or line makes up most of the answer."""
-    parts = Counter(part.strip() for part in _SPLIT.split(answer))
-    del parts[""]
-    if len(parts) == 0:
+    found = _SPLIT.split(answer)
+    if len(found) < times or len(set(found)) == len(found):
         return ""
+    parts = Counter(part.strip() for part in found)
+    del parts[""]
     part, count = parts.most_common(1)[0]
     if count < times or len(part) < _SENTENCE or count * len(part) < share * len(answer):
         return ""
@@ -84,6 +85,10 @@ def _sentence(answer: str, times: int, share: float) -> str:
 
 def _packed(answer: str, ratio: float) -> str:
     """Evidence that zlib packs the answer too well."""
+    words = answer.split()
+    # What says so many different words packs no better than prose.
+    if len(words) > 30 and 2 * len(set(words)) > len(words):
+        return ""
     raw = answer.encode("utf-8", "surrogatepass")
     if len(raw) < 400:
         return ""

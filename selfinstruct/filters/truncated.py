@@ -16,6 +16,7 @@ _NUMERIC = re.compile(r"[\d\s.,;:()=+*/^-]*")
 _LINE = 20
 _ALONE = 12
 _READ = 160
+_CLOSED = (".", "!", "?", "。", "！", "？", '"', "”", ")", "）", "}")
 
 
 def truncated(task: Task, language: Language) -> Verdict | None:
@@ -36,6 +37,8 @@ def truncated(task: Task, language: Language) -> Verdict | None:
     if _NUMBER.fullmatch(last):
         return None if _NUMERIC.fullmatch(answer) else Verdict("truncated", f"ends in {last!r}")
     if len(last) < (_LINE if len(answer) > len(last) else _ALONE):
+        return None
+    if last.endswith(_CLOSED):
         return None
     marks = language.marks
     pattern = marks.announcing if last.endswith((":", "：")) else marks.dangling

@@ -10,14 +10,16 @@ from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
 # Less is a name, a title, a formula. Characters.
-_LEAST = 40
+_LEAST = 60
 _WINDOW = 120
 # Names are in their own languages: what is written small says in which the text is.
 _NAME = re.compile(r"[^\W\d_a-zà-öø-ÿ]+[\w'’-]*|\d+")
 _WORDS = 6
 _LATIN = re.compile("[A-Za-z]{2}")
 # One of these in a text in Latin letters: an English sentence that lists foreign things.
-_ENGLISH = re.compile(r"\b(?:the|and|with|are|from|that|this|which|include)\b")
+_ENGLISH = re.compile(
+    r"\b(?:the|and|with|are|from|that|this|which|include|you|your|it|its|they|should|while|how)\b"
+)
 
 
 def wrong_language(task: Task, language: Language) -> Verdict | None:
@@ -27,17 +29,21 @@ def wrong_language(task: Task, language: Language) -> Verdict | None:
     A language with a check of this name (Chinese) is left to it.
 
     >>> from selfinstruct.languages import get_language
-    >>> task = Task("Describe the sea.", "", "La mer est bleue, profonde et salée partout.")
+    >>> answer = "La mer est bleue, profonde et salée partout où elle touche la terre."
+    >>> task = Task("Describe the sea.", "", answer)
     >>> wrong_language(task, get_language("en")).evidence
     'instruction in en, output in fr'
     """
     if "wrong_language" in language.checks or len(task.output) < _LEAST:
         return None
-    if language.marks.about_languages.search(task.instruction):
-        return None
     output = ends(task.output, _WINDOW)
+    # Nearly every row ends here.
+    if language.code == "en" and _ENGLISH.search(output):
+        return None
     written = detect(output)
     if not written or written == language.code:
+        return None
+    if language.marks.about_languages.search(task.instruction):
         return None
     asked = detect(ends(task.instruction, _WINDOW))
     if not asked or written[:2] == asked[:2] or written == detect(ends(task.input, _WINDOW)):
@@ -52,6 +58,4 @@ def _mostly_names(text: str) -> bool:
     if not _LATIN.search(text):
         return False
     rest = _NAME.sub(" ", text)
-    if len(rest.split()) < _WORDS or _ENGLISH.search(text):
-        return True
-    return detect(rest) in ("", "en")
+    return len(rest.split()) < _WORDS or detect(rest) in ("", "en")

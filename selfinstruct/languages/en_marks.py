@@ -42,8 +42,8 @@ EN_MARKS = Marks(
         re.IGNORECASE,
     ),
     about_links=re.compile(
-        r"\b(?:urls?|uri|apis?|github|links?|hyper ?links?|domains?|web ?address(?:es)?|cit(?:e|es|ation|ing)"
-        r"|reference|bibliograph\w+|apa|mla|scrap\w+|crawl\w*|download\w*|fetch\w*|regex\w*"
+        r"\b(?:urls?|uri|apis?|github|links?|hyper ?links?|domains?|web ?address(?:es)?"
+        r"|cit(?:e|es|ation|ing)|reference|bibliograph\w+|apa|mla|scrap\w+|crawl\w*|download\w*|fetch\w*|regex\w*"
         r"|regular expression|code|program|script|function|html|css|python|java\w*|curl|http\w*"
         r"|parse|notebook|file ?names?|redirect\w*|shorten\w*|replace|validate|encode|decode)\b",
         re.IGNORECASE,

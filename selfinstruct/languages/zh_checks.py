@@ -234,6 +234,8 @@ _CODE = re.compile(
     r"|(?:https?://|www\.)[\x21-\x7e]+|[\w.+-]{1,64}@[\w-]{1,64}\.[\w.-]{1,64}",
     re.DOTALL,
 )
+# One of these is in all that the pattern matches.
+_CODE_SIGNS = ("`", "$", "@", "://", "www.")
 _HAN = re.compile(f"[{HAN}]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
@@ -256,10 +258,18 @@ _CODE_LIKE = re.compile(r"[{}<>=;\\]|^\s*(?:def|import|from|for|SELECT|class) |\
 _WORDS = 4
 
 
+def _without_code(text: str) -> str:
+    """The text with blanks for its code, formulas and addresses."""
+    return _CODE.sub(" ", text) if any(sign in text for sign in _CODE_SIGNS) else text
+
+
 def _foreign(text: str) -> str:
     """Evidence that a text is mostly sentences of another language, or ""."""
-    text = _CODE.sub(" ", text)
+    text = _without_code(text)
     han = len(_HAN.findall(text))
+    # A word is two letters and a blank: there are not enough of them.
+    if 7 * han > len(text) and not _JAPANESE.search(text):
+        return ""
     found = _WORD.findall(_HAN.sub(" ", text))
     other = sum(not _LATIN.match(word) for word in found)
     # Japanese has ideographs and few blanks: its kana are counted.
@@ -313,7 +323,7 @@ def punctuation(task: Task) -> Verdict | None:
     if _ABOUT_PUNCTUATION.search(task.instruction):
         return None
     for name in ("instruction", "output"):
-        text = _CODE.sub(" ", getattr(task, name))
+        text = _without_code(getattr(task, name))
         half = _HALF_WIDTH.findall(text)
         if len(half) > _STRAY and not _CODE_LIKE.search(text.replace(";", "")):
             evidence = f"{name} has {half[0]!r} between ideographs {len(half)} times"

@@ -8,7 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def row(number: int) -> dict[str, str]:
 GOOD = [row(number) for number in range(12)]
 
 
-def write(path: Path, items: Iterable[Mapping[str, Any] | str]) -> Path:
+def write(path: Path, items: Iterable[Any]) -> Path:
     """JSON Lines; a string goes in as it is."""
     lines = [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in items]
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")

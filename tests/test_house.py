@@ -29,6 +29,7 @@ FLOORS = {
         "dedup",
         "demand",
         "desk",
+        "detection",
         "embedded",
         "filters",
         "fleet",
@@ -40,6 +41,7 @@ FLOORS = {
         "pii",
         "plan",
         "prices",
+        "profiles",
         "progress",
         "prompts",
         "rates",
@@ -52,6 +54,7 @@ FLOORS = {
     2: ("exports", "history", "journal", "manifest", "providers", "reading", "spill", "staging"),
     3: ("batches", "commits", "generator", "routes", "sender", "turnstile"),
     4: (
+        "cleaning",
         "display",
         "estimate",
         "exporting",

@@ -29,6 +29,11 @@ class RowWriter:
     """Writes decided rows and counts them."""
 
     def __init__(self, settings: CleanSettings, parts: Parts, tally: Tally) -> None:
+        """Raises UsageError when --pii lacks its libraries."""
+        if settings.pii != "off":
+            from selfinstruct.pii.numbers import libraries
+
+            libraries()  # Raises what is missing before any row is read.
         self._pii = settings.pii
         self._strict = settings.strict
         self._parts = parts

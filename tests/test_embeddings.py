@@ -21,6 +21,7 @@ from selfinstruct.errors import GaveUp, ProviderRefused, UsageError
 from selfinstruct.novelty import Means, get_method
 from selfinstruct.providers.embeddings import EmbeddingsEndpoint
 from selfinstruct.providers.static_vectors import load_static_model
+from tests.cli import environment, run
 
 KEY = "sk-canary-4711"
 Answer = tuple[int, bytes, dict[str, str]]
@@ -196,11 +197,8 @@ def test_vectors_of_two_lengths_are_not_one_array(server: Server) -> None:
 def test_the_semantic_method_asks_once_for_a_chunk(server: Server) -> None:
     with endpoint(server.url) as embed:
         method = get_method("semantic", Means(str.split, 0.99, embed))
-        method.prepare(["aaaa", "aaab", "b", ""])
-        method.add("0", "aaaa")
-        assert method.duplicate_of("aaab") is not None
-        assert method.duplicate_of("b") is None
-        assert method.duplicate_of("") is None
+        found = method.decide(["0", "1", "2", "3"], ["aaaa", "aaab", "b", ""])
+        assert [neighbour and neighbour.id for neighbour in found] == [None, "0", None, None]
     assert len(server.asked) == 1
 
 
@@ -224,9 +222,8 @@ def test_a_model_folder_embeds_without_a_network(tmp_path: Path) -> None:
     embed = load_static_model(saved_model(tmp_path / "model"))
     assert embed([]).shape == (0, 2)
     method = get_method("semantic", Means(str.split, 0.9, embed))
-    method.add("0", "river")
-    assert method.duplicate_of("stream") is not None
-    assert method.duplicate_of("tax") is None
+    found = method.decide(["0", "1", "2"], ["river", "stream", "tax"])
+    assert [neighbour and neighbour.id for neighbour in found] == [None, "0", None]
 
 
 def test_a_folder_without_a_model_is_refused_before_anything_is_downloaded(tmp_path: Path) -> None:
@@ -244,3 +241,46 @@ def test_without_model2vec_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "model2vec", None)
     with pytest.raises(UsageError, match=r"selfinstruct\[semantic\]"):
         load_static_model(tmp_path)
+
+
+# ---------------------------------------------------------------------------- through the command
+
+
+def rows_file(path: Path, instructions: list[str]) -> Path:
+    rows = [{"instruction": text, "input": "", "output": "Yes."} for text in instructions]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_clean_asks_the_endpoint_and_keeps_the_key_to_itself(
+    server: Server, tmp_path: Path
+) -> None:
+    source = rows_file(tmp_path / "in.jsonl", ["Name a far river.", "Name a bad river.", "Zoos?"])
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    out = tmp_path / "out"
+    done = run(
+        *("clean", source, "--out", out, "--only", "dedup", "--dedup", "semantic"),
+        *("--embed", url, "--embed-model", "tiny"),
+        env=environment(OPENAI_API_KEY=KEY),
+    )
+    assert done.code == 0, done.err
+    (rejected,) = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
+    assert (rejected["row"], rejected["neighbour"]["row"]) == (1, 0)
+    assert rejected["neighbour"]["score"] > 0.9
+    assert {key for _path, key, _body in server.asked} == {f"Bearer {KEY}"}
+    written = b"".join(path.read_bytes() for path in out.iterdir())
+    assert KEY.encode() not in written
+    assert KEY not in done.err + done.out
+
+
+def test_an_endpoint_that_refuses_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    server.script = [said(401, "no such key")]
+    source = rows_file(tmp_path / "in.jsonl", ["Name a far river."])
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    done = run(
+        *("clean", source, "--out", tmp_path / "out", "--only", "dedup", "--dedup", "semantic"),
+        *("--embed", url, "--embed-model", "tiny"),
+    )
+    assert done.code == 3
+    assert "no such key" in done.complaint
+    assert not list((tmp_path / "out").glob("*kept*"))

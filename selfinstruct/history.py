@@ -14,6 +14,7 @@ from typing import Any
 from selfinstruct.accounts import Account, Most, Totals
 from selfinstruct.errors import JournalDamaged, Malformed, UsageError
 from selfinstruct.journal import NAME, VERSION, Fact, body_of, read_facts
+from selfinstruct.manifest import is_imported
 from selfinstruct.prices import Price
 from selfinstruct.providers.answers import read_body
 from selfinstruct.records import Reply, Ticket
@@ -102,6 +103,11 @@ class History:
     @classmethod
     def load(cls, directory: Path) -> History:
         """The history of a run directory, without locking it. Raises UsageError for no run."""
+        if not (directory / NAME).exists() and is_imported(directory):
+            raise UsageError(
+                f"{directory} holds imported rows, not a run: it has no journal to go by",
+                hint="`show`, `stats` and `export` work on it",
+            )
         history = cls.of(read_facts(directory / NAME))
         if not history.header:
             raise UsageError(f"{directory}: no run here yet: its journal is empty")

@@ -22,7 +22,8 @@ class Manifest(BaseModel):
     the most that attempts without an answer may have taken on top; and all of it for each kept row.
     cost: USD, None while a price is unknown. endpoints: what each one took. seconds: time spent
     generating, all processes. languages: kept, candidates and requests of each. files: rows and
-    SHA-256 by name. journal_bytes: size of the journal when this was written.
+    SHA-256 by name. journal_bytes: size of the journal when this was written. imported: the files
+    that the rows were read from, where they were not generated; there is no journal then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +48,7 @@ class Manifest(BaseModel):
     fingerprint: dict[str, Any]
     config: dict[str, Any]
     versions: dict[str, str]
+    imported: list[dict[str, Any]] = []
 
     @field_validator("tokens", mode="before")
     @classmethod
@@ -75,3 +77,9 @@ def read_manifest(directory: Path) -> Manifest | None:
             f"{path} is not a manifest that this version reads",
             hint="it is derived: delete it and run the same command again",
         ) from None
+
+
+def is_imported(directory: Path) -> bool:
+    """Whether the rows of a directory were read from files. Raises UsageError."""
+    manifest = read_manifest(directory)
+    return manifest is not None and bool(manifest.imported)

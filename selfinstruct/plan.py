@@ -220,6 +220,11 @@ def _read_source(run: Path, lang: tuple[str, ...]) -> bytes:
         try:
             row = json.loads(line)
             if row["lang"] not in lang:
+                if row.get("history") or row.get("system"):
+                    raise UsageError(
+                        f"{path}:{number}: has earlier turns or a system message",
+                        hint="translate works on rows of one exchange",
+                    )
                 kept = {key: row[key] for key in ("id", "instruction", "input", "output")}
                 if row["id"] in seen or not all(isinstance(text, str) for text in kept.values()):
                     raise ValueError

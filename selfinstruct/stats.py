@@ -19,7 +19,8 @@ def stats(directory: Path) -> dict[str, Any]:
     """Length quantiles, share of rows with input, openings and nearness of the kept rows.
 
     openings: the most common first words, in scripts without spaces the first two characters.
-    rouge_l: quantiles of the ROUGE-L to each row's nearest earlier row: low means varied.
+    rouge_l: quantiles of the ROUGE-L to each row's nearest earlier row: low means varied; None
+    where no row was compared, as in imported directories.
     Raises UsageError when no records are published or the file is damaged.
     """
     import polars as pl
@@ -42,6 +43,7 @@ def stats(directory: Path) -> dict[str, Any]:
     if rows.is_empty():
         return {"run": str(directory), "rows": 0}
     opening = pl.col("instruction").str.to_lowercase().str.extract(r"^([a-z0-9']+|..?)")
+    near = rows["nearest"].struct.field("rouge_l").drop_nulls()
     common = rows.select(opening.alias("opening"))["opening"].value_counts(sort=True)
     return {
         "run": str(directory),
@@ -51,7 +53,7 @@ def stats(directory: Path) -> dict[str, Any]:
             name: _quantiles(rows[name].str.len_chars())
             for name in ("instruction", "input", "output")
         },
-        "rouge_l": _quantiles(rows["nearest"].struct.field("rouge_l").drop_nulls()),
+        "rouge_l": _quantiles(near) if len(near) else None,
         "openings": {
             row["opening"]: row["count"] for row in common.head(_MOST_COMMON).iter_rows(named=True)
         },

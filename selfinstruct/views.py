@@ -40,7 +40,8 @@ def row_panels(directory: Path, *, rejected: bool, count: int) -> Iterator[Panel
 
 
 def _panel(row: Mapping[str, Any]) -> Panel:
-    parts = [Text(_cut(row["instruction"]), style="bold")]
+    parts = [Text(_cut(text), style="dim") for text in _earlier(row)]
+    parts.append(Text(_cut(row["instruction"]), style="bold"))
     if row["input"]:
         parts.append(Text(_cut(row["input"]), style="cyan"))
     parts.append(Text(_cut(row["output"])))
@@ -58,6 +59,15 @@ def _panel(row: Mapping[str, Any]) -> Panel:
         subtitle_align="right",
         border_style=style,
     )
+
+
+def _earlier(row: Mapping[str, Any]) -> Iterator[str]:
+    """What was said before: the system message and earlier turns of imported rows."""
+    if row.get("system"):
+        yield row["system"]
+    for asked, answered in row.get("history", ()):
+        yield asked
+        yield answered
 
 
 def _cut(text: str) -> str:
@@ -157,7 +167,7 @@ def stats_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "characters             5 %   median     95 %"
     for name, length in found["lengths"].items():
         yield f"  {name:<12} {length['p5']:>11,.0f} {length['p50']:>8,.0f} {length['p95']:>8,.0f}"
-    near = found["rouge_l"]
-    yield f"ROUGE-L to nearest {near['p5']:>7.2f} {near['p50']:>8.2f} {near['p95']:>8.2f}"
+    if near := found["rouge_l"]:
+        yield f"ROUGE-L to nearest {near['p5']:>7.2f} {near['p50']:>8.2f} {near['p95']:>8.2f}"
     openings = ", ".join(f"{word} {count:,}" for word, count in found["openings"].items())
     yield f"openings: {found['distinct_openings']:,} different; most common: {openings}"

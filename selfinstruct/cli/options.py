@@ -78,3 +78,16 @@ MetricsPort = Annotated[
         help="Prometheus metrics on 127.0.0.1:PORT while it runs; 0: any free port.",
     ),
 ]
+OnlyLang = Annotated[
+    list[str] | None, typer.Option("--lang", help="Only this language; may be repeated. \\[all]")
+]
+Validation = Annotated[
+    float, typer.Option(metavar="SHARE", help="Share of rows kept apart, chosen by their hash.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many rows of each language.")]
+Shuffle = Annotated[
+    int | None, typer.Option(metavar="SEED", help="Another order, the same for the same seed.")
+]
+License = Annotated[
+    str, typer.Option(metavar="NAME", help="Licence in the card of hf, as the Hub calls it.")
+]

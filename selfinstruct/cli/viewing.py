@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,6 @@ from rich.text import Text
 
 from selfinstruct.cli import options
 from selfinstruct.cli.frame import app, err, model_app, reports_errors
-from selfinstruct.formats import FORMATS
 
 
 @app.command()
@@ -80,38 +78,6 @@ def stats(directory: options.Run, as_json: options.Json = False) -> None:
     console = Console(highlight=False)
     for line in stats_lines(found):
         console.print(Text(line), soft_wrap=True)
-
-
-@app.command()
-@reports_errors
-def export(
-    directory: options.Run,
-    layout: Annotated[
-        str, typer.Option("--format", metavar="NAME", help=f"One of {', '.join(FORMATS)}.")
-    ],
-    lang: Annotated[
-        list[str] | None, typer.Option(help="Only this language; may be repeated. \\[all]")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="File for one language, folder for several. \\[DIR/export]"),
-    ] = None,
-    as_json: options.Json = False,
-) -> None:
-    """Write the kept rows in a trainer's layout, one file for each language."""
-    from selfinstruct.export import export as write
-
-    done = write(directory, layout, out, langs=lang or ())
-    if done.notice:
-        err().print(Text(done.notice), soft_wrap=True)
-    if as_json:
-        files = [{"path": str(f.path), "lang": f.lang, "rows": f.rows} for f in done.files]
-        summary = {"run": str(directory), "format": layout, "files": files, "notice": done.notice}
-        print(json.dumps({**summary, "exit_code": 0}))  # noqa: T201
-        return
-    console = Console(highlight=False)
-    for file in done.files:
-        console.print(Text(f"{file.path}: {file.rows:,} rows"), soft_wrap=True)
 
 
 @model_app.command("fetch")

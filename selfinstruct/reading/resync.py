@@ -1,0 +1,88 @@
+"""Where reading goes on after a broken element of a JSON array. Rather loses a row than makes one
+up: an object inside a broken element looks like a row and is none."""
+
+from __future__ import annotations
+
+import re
+
+from selfinstruct.reading.values import BLANKS
+from selfinstruct.reading.window import Window
+
+_PAIRS = {"}": "{", "]": "["}
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
+# Such a "string" is what stands between two strings: a quote is missing somewhere before it.
+_INSIDE_OUT = re.compile(r'"\s*\}\s*,\s*\{\s*"')
+_OBJECT = re.compile(r'\{[ \t\r\n]*["}]')
+# What may follow an element.
+_AFTER = re.compile(r"[ \t\r\n]*(?:\]|,?[ \t\r\n]*\{|,?[ \t\r\n]*\Z)")
+_LINE_THAT_OPENS = re.compile(r"[\r\n][ \t]*(?=[\[{])")
+
+
+def matching_end(text: str, start: int) -> int | None:
+    """Where a broken element ends by its quotes and brackets; None when they do not add up.
+
+    >>> matching_end('{"a": nought, "b": ["]"]}, {"a": 1}]', 0)
+    25
+    >>> matching_end('{"a": "no quote, "b": 1}, {"a": 1}]', 0) is None
+    True
+    """
+    depth: list[str] = []
+    for token in _TOKEN.finditer(text, start):
+        character = text[token.start()]
+        if character == '"':
+            if token.end() - token.start() == 1 or _INSIDE_OUT.fullmatch(token[0]):
+                return None
+        elif character in "{[":
+            depth.append(character)
+        elif not depth:
+            return token.start()
+        elif character != ",":
+            if depth.pop() != _PAIRS[character]:
+                return None
+            if not depth:
+                return token.end() if _AFTER.match(text, token.end()) else None
+    return None
+
+
+def skip_to_object(window: Window, first_key: str | None) -> bool:
+    """Move to the next object that begins with `first_key` (with any for None) and stands where an
+    element may; False, at the end of the text, when there is none."""
+    past = 1
+    while True:
+        if hit := _OBJECT.search(window.text, window.at + past):
+            window.move(hit.start())
+            past = 1
+            if _is_element(window, first_key):
+                return True
+        elif window.at_end:
+            window.move(len(window.text))
+            return False
+        else:
+            # A brace at the very end may be the beginning of it.
+            kept = window.text.rstrip(BLANKS)
+            window.move(max(window.at, len(kept) - kept.endswith("{")))
+            past = 0
+            window.more()
+
+
+def _is_element(window: Window, first_key: str | None) -> bool:
+    try:
+        value, end = window.value()
+    except (ValueError, RecursionError):
+        return False
+    begins_alike = first_key is None or next(iter(value), None) == first_key
+    return begins_alike and _AFTER.match(window.text, end) is not None
+
+
+def skip_stray(window: Window) -> None:
+    """Move past text that belongs to no array: to the next line that opens a bracket."""
+    while True:
+        if hit := _LINE_THAT_OPENS.search(window.text, window.at):
+            window.move(hit.end())
+            return
+        if window.at_end:
+            window.move(len(window.text))
+            return
+        kept = window.text.rstrip(" \t")
+        window.move(max(window.at, len(kept) - kept.endswith(("\n", "\r"))))
+        window.more()

@@ -79,6 +79,8 @@ def _run(
     begun = time.monotonic()
     collator = _collator(prepared)
     attention = "flash_attention_2" if collator.flat else None
+    # The adapters' first values are random, too.
+    transformers.set_seed(settings.seed)
     model = load_for_training(
         prepared.base, settings.preset, sharded=_sharded(arguments), attention=attention
     )

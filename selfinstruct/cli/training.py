@@ -121,6 +121,8 @@ def train(
         **{name: given[name] for name in _PLAIN},
     )  # fmt: skip
     figures = run(made, _say(quiet=quiet), lambda prepared: _show(prepared, show))
+    if int(os.environ.get("RANK", "0")):
+        return  # Of several processes, the main one speaks.
     if as_json:
         print(json.dumps({"out": str(out), **figures, "exit_code": 0}))  # noqa: T201
     elif not dry_run:

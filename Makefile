@@ -38,7 +38,7 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[local,dev,minhash,pii,semantic]'
+	$(PIP) install -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.run
 
 clean:

@@ -5,6 +5,7 @@ Enters: made-up texts. Leaves: nothing. Knows no model of the real world.
 
 from __future__ import annotations
 
+import doctest
 import json
 import socket
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 from selfinstruct.errors import GaveUp, ProviderRefused, UsageError
 from selfinstruct.novelty import Means, get_method
+from selfinstruct.providers import embeddings
 from selfinstruct.providers.embeddings import EmbeddingsEndpoint
 from selfinstruct.providers.static_vectors import load_static_model
 from tests.cli import environment, run
@@ -200,6 +202,10 @@ def test_the_semantic_method_asks_once_for_a_chunk(server: Server) -> None:
         found = method.decide(["0", "1", "2", "3"], ["aaaa", "aaab", "b", ""])
         assert [neighbour and neighbour.id for neighbour in found] == [None, "0", None, None]
     assert len(server.asked) == 1
+
+
+def test_docstring_examples() -> None:
+    assert doctest.testmod(embeddings).failed == 0
 
 
 # ── a model folder ───────────────────────────────────────────────────────────────────────────

@@ -253,7 +253,9 @@ _ASKS_FOREIGN = re.compile(
     ),
     re.IGNORECASE,
 )
-_CODE_LIKE = re.compile(r"[{}<>=;\\]|^\s*(?:def|import|from|for|SELECT|class) |\w\(", re.MULTILINE)
+_CODE_LIKE = re.compile(
+    r"[{}<>=;\\]|^[^\S\n]*(?:def|import|from|for|SELECT|class) |\w\(", re.MULTILINE
+)
 # Fewer words are a name.
 _WORDS = 4
 

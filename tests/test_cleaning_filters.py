@@ -142,7 +142,7 @@ GOOD: list[tuple[str, Language, Task]] = [
     ("a link to be fetched", EN, shown("https://a.example/api", "Write a function that calls it.")),
     ("an apology that is asked for", EN, answer("Sorry for being late to your party, Ann.")),
     ("a question for more", EN, answer("Please provide first aid until the doctor comes.")),
-    ("a long answer that says cannot", EN, answer("This task cannot be put off. " + " ".join(map(str, range(120))))),
+    ("a long answer that says cannot", EN, answer("This task cannot be put off. " + " ".join(map(str, range(200))))),
     ("an answer in the question's words", EN, answer("Name the highest tide? Fundy has it.",
                                                       "Name the highest tide?")),
     ("a sentence that goes on", EN, answer("Plan a trip to the sea in May.", "Plan a trip to the sea")),
@@ -262,7 +262,7 @@ FILLS: dict[str, Callable[[int], str]] = {
 @pytest.mark.parametrize("fill", FILLS)
 def test_a_huge_field_is_judged(fill: str) -> None:
     """Of a filter whose work grows with the square of the text, nobody sees the end here."""
-    text = FILLS[fill](1_000_000)
+    text = FILLS[fill](300_000)
     for language in (EN, ZH):
         for name in NEW:
             verdict = CLEANING[name](Task(text, text, text), language)

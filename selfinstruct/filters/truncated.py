@@ -28,7 +28,7 @@ def truncated(task: Task, language: Language) -> Verdict | None:
     >>> from selfinstruct.languages import get_language
     >>> task = Task("What is calcium?", "", "Calcium is an element with the atomic number of")
     >>> truncated(task, get_language("en")).evidence
-    "ends in 'h the atomic number of'"
+    "ends in 'ent with the atomic number of'"
     """
     answer = task.output.rstrip()
     if "```" in answer and len(_FENCE.findall(answer)) % 2:

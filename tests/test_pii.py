@@ -174,6 +174,12 @@ def test_masking_what_is_masked_changes_nothing(text: str) -> None:
     assert counts.total() >= len(find(text, tuple(FINDERS)))
 
 
+@pytest.mark.parametrize("between", [" ", "\n", ", ", "; ", " / ", "、"])
+@pytest.mark.parametrize("number", ["+86 139 1685 3214", "(212) 684-4700", "139-1685-3214"])
+def test_numbers_one_after_another(number: str, between: str) -> None:
+    assert [one.text for one in find(between.join([number] * 3))] == [number] * 3
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_by_itself_agrees_with_all_together(kind: str) -> None:
     text = "\n".join(around.format(value) for _, value, around in PERSONAL)

@@ -20,22 +20,24 @@ from numpy.typing import NDArray
 
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import get_language
-from selfinstruct.novelty import METHODS, Means, Neighbour, Novelty, get_method
+from selfinstruct.novelty import METHODS, Index, Means, Neighbour, get_method
 
 EN, ZH = get_language("en").tokenize, get_language("zh").tokenize
 Score = Callable[[str, str], float]
 
 
-def greedy(method: Novelty, texts: Sequence[str], chunk: int) -> list[Neighbour | None]:
-    """What a pass says of each text, ids being places; the novel ones are kept."""
-    found = []
+def greedy(method: Index, texts: Sequence[str], chunk: int) -> list[Neighbour | None]:
+    """What a pass in chunks says of each text, ids being places; the novel ones are kept."""
+    found: list[Neighbour | None] = []
     for start in range(0, len(texts), chunk):
-        method.prepare(texts[start : start + chunk])
-        for i, text in enumerate(texts[start : start + chunk], start):
-            found.append(method.duplicate_of(text))
-            if found[-1] is None:
-                method.add(str(i), text)
+        part = texts[start : start + chunk]
+        found += method.decide([str(start + i) for i in range(len(part))], part)
     return found
+
+
+def asked(method: Index, text: str) -> Neighbour | None:
+    """What is said of one more text."""
+    return method.decide(["asked"], [text])[0]
 
 
 def by_definition(score: Score, texts: Sequence[str], threshold: float) -> list[Neighbour | None]:
@@ -67,9 +69,9 @@ def test_case_blanks_and_sentence_marks_make_no_difference(
     one: str, other: str, tokenize: Callable[[str], Sequence[str]]
 ) -> None:
     method = get_method("exact", Means(tokenize))
-    method.add("first", one)
-    method.add("second", other)
-    assert method.duplicate_of(other) == Neighbour("first", 1.0)
+    method.add(["first"], [one])
+    method.add(["second"], [other])
+    assert asked(method, other) == Neighbour("first", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -91,16 +93,16 @@ def test_what_the_tokenizer_does_not_see_is_compared_too(
     one: str, other: str, tokenize: Callable[[str], Sequence[str]]
 ) -> None:
     method = get_method("exact", Means(tokenize))
-    method.add("first", one)
-    assert method.duplicate_of(other) is None
-    assert method.duplicate_of(one) is not None
+    method.add(["first"], [one])
+    assert asked(method, other) is None
+    assert asked(method, one) is not None
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\u3000"])
 def test_a_blank_text_is_no_duplicate(text: str) -> None:
     method = get_method("exact", Means(EN))
-    method.add("first", text)
-    assert method.duplicate_of(text) is None
+    method.add(["first"], [text])
+    assert asked(method, text) is None
 
 
 @given(st.lists(st.text("aAb+é .\ud800", max_size=6), max_size=12), st.integers(1, 4))
@@ -164,8 +166,8 @@ def test_minhash_finds_what_a_full_comparison_finds() -> None:
 
 def test_minhash_on_chinese_counts_characters() -> None:
     method = get_method("minhash", Means(ZH))
-    method.add("a", "请写出世界上最长的三条河流以及它们各自的长度")
-    found = method.duplicate_of("请写出世界上最长的三条河流以及它们各自的深度")
+    method.add(["a"], ["请写出世界上最长的三条河流以及它们各自的长度"])
+    found = asked(method, "请写出世界上最长的三条河流以及它们各自的深度")
     # 18 runs of five characters; the last but one character is in the last two.
     assert found == Neighbour("a", 16 / 20)
 
@@ -173,16 +175,16 @@ def test_minhash_on_chinese_counts_characters() -> None:
 @pytest.mark.parametrize("text", ["", "?!", "你好"])
 def test_minhash_sees_no_text_without_tokens(text: str) -> None:
     method = get_method("minhash", Means(EN))
-    method.add("a", text)
-    assert method.duplicate_of(text) is None
+    method.add(["a"], [text])
+    assert asked(method, text) is None
 
 
 def test_the_threshold_itself_is_no_duplicate() -> None:
     method = get_method("minhash", Means(EN, 0.5))
-    method.add("a", "a b c d e f g")
+    method.add(["a"], ["a b c d e f g"])
     # Three runs each, two in common, four in all.
-    assert method.duplicate_of("b c d e f g h") is None
-    assert get_method("minhash", Means(EN, 1.0)).duplicate_of("a") is None
+    assert asked(method, "b c d e f g h") is None
+    assert asked(get_method("minhash", Means(EN, 1.0)), "a") is None
 
 
 def test_minhash_answers_the_same_in_every_process() -> None:
@@ -252,7 +254,7 @@ def test_semantic_embeds_a_chunk_once_and_a_text_that_was_not_prepared() -> None
     method = get_method("semantic", Means(EN, 0.9, embed))
     greedy(method, ["a", "b", "a", " "], 4)
     assert calls == [["a", "b"]]
-    assert method.duplicate_of("aa") == Neighbour("0", 1.0)
+    assert asked(method, "aa") == Neighbour("0", 1.0)
     assert calls == [["a", "b"], ["aa"]]
 
 
@@ -264,31 +266,31 @@ def test_semantic_embeds_a_chunk_once_and_a_text_that_was_not_prepared() -> None
 def test_what_is_no_vector_for_each_text_is_refused(vectors: list[object]) -> None:
     method = get_method("semantic", Means(EN, 0.9, lambda texts: np.array(vectors, np.float32)))
     with pytest.raises(UsageError, match=r"embedd"):
-        method.prepare(["one"])
+        asked(method, "one")
 
 
 def test_vectors_of_another_length_are_refused() -> None:
     means = Means(EN, 0.9, lambda texts: np.ones((len(texts), len(texts[0])), np.float32))
     method = get_method("semantic", means)
-    method.add("a", "one")
+    method.add(["a"], ["one"])
     with pytest.raises(UsageError, match="4 numbers after one of 3"):
-        method.duplicate_of("four")
+        asked(method, "four")
 
 
 # ── choosing one ─────────────────────────────────────────────────────────────────────────────
 
 
 def test_an_unknown_method_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"'simhash'.*exact, minhash, semantic"):
+    with pytest.raises(UsageError, match=r"'simhash'.*rouge, exact, minhash, semantic"):
         get_method("simhash", Means(EN))
 
 
 def test_what_a_method_cannot_use_is_refused() -> None:
-    with pytest.raises(UsageError, match="no threshold"):
+    with pytest.raises(UsageError, match="takes none"):
         get_method("exact", Means(EN, 0.7))
-    with pytest.raises(UsageError, match="embedding"):
+    with pytest.raises(UsageError, match="--embed"):
         get_method("semantic", Means(EN))
-    for name in ("minhash", "semantic"):
+    for name in ("rouge", "minhash", "semantic"):
         with pytest.raises(ValueError, match="between 0 and 1"):
             get_method(name, Means(EN, 1.5, letters))
 
@@ -299,11 +301,11 @@ def test_without_rensa_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         get_method("minhash", Means(EN))
 
 
-def test_every_method_keeps_nothing_when_asked() -> None:
-    for name in METHODS:
-        method = get_method(name, Means(EN, None, letters))
-        assert method.duplicate_of("a cab in a bad bed, a bead") is None
-        assert method.duplicate_of("a cab in a bad bed, a bead") is None
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_keeps_what_is_novel_and_no_more(name: str) -> None:
+    method = get_method(name, Means(EN, None, letters))
+    text = "a cab in a bad bed, a bead"
+    assert greedy(method, [text, text, text], 2) == [None, *[Neighbour("0", 1.0)] * 2]
 
 
 @pytest.mark.parametrize("name", ["", ".exact", ".method", ".minhash", ".semantic"])

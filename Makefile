@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := data/runs/demo
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test bench bench-throttled bench-train clean
+.PHONY: run test bench bench-throttled bench-train consumers clean
 
 run: $(VENV)/.run
 	$(BIN)/selfinstruct model fetch
@@ -29,6 +29,9 @@ bench-throttled: $(VENV)/.test
 
 bench-train: $(VENV)/.test
 	$(BIN)/python -m benchmarks.train_gpu
+
+consumers: $(VENV)/.test
+	$(BIN)/python -m benchmarks.consumers
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

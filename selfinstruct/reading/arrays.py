@@ -13,11 +13,12 @@ from json import JSONDecodeError
 from typing import Any
 
 from selfinstruct.reading.layers import Stream
-from selfinstruct.reading.resync import matching_end, skip_stray, skip_to_object
+from selfinstruct.reading.resync import is_delimited, matching_end, skip_stray, skip_to_object
 from selfinstruct.reading.row import EVIDENCE, Row, no_row
 from selfinstruct.reading.values import (
     MAX_RECORD,
     TOO_LONG,
+    NotARow,
     TooLong,
     bad_utf8,
     decode_loosely,
@@ -48,13 +49,15 @@ def rows(stream: Stream, name: str, newline: bytes, numbers: Iterator[int]) -> I
         else:
             try:
                 value, end = window.value()
+                if not is_delimited(window.text, end):
+                    raise NotARow("something follows the element")
             except (ValueError, RecursionError) as error:
                 if _is_cut_off(window, error):
                     problem = stream.damage or "the file ends inside this element"
                     yield no_row(next(numbers), place, problem, beginning)
                     return
-                problem = _pass_over(window, error, good)
-                yield no_row(next(numbers), place, problem, beginning)
+                problem, text = _pass_over(window, error, good)
+                yield no_row(next(numbers), place, problem, text)
                 continue
             if problem := _objection(window, value, end):
                 yield no_row(next(numbers), place, problem, window.text[window.at : end])
@@ -91,23 +94,24 @@ def _is_cut_off(window: Window, error: Exception) -> bool:
     )
 
 
-def _pass_over(window: Window, error: Exception, good: dict[str, Any] | None) -> str:
-    """Move past a broken element; what is wrong with it, and what else was passed over."""
+def _pass_over(window: Window, error: Exception, good: dict[str, Any] | None) -> tuple[str, str]:
+    """Move past a broken element; what is wrong with it and what was passed over, and its text."""
     problem = words(error)
     if isinstance(error, JSONDecodeError):
         problem += f", character {error.pos - window.at + 1} of the element"
-    if isinstance(error, TooLong):
-        end = None
-    else:
+    end = None
+    if not isinstance(error, TooLong):
         if len(window.text) - window.at < _REACH:
             window.more()
         end = matching_end(window.text, window.at)
+    text = window.text[window.at : end][:EVIDENCE].rstrip()
     if end is not None:
         window.move(end)
-        return problem
-    if skip_to_object(window, _first_key(window, good)):
-        return f"{problem}; what follows it was passed over up to line {window.line}"
-    return f"{problem}; after it no row could be told for sure up to the end of the file"
+    elif skip_to_object(window, _first_key(window, good)):
+        problem += f"; what follows it was passed over up to line {window.line}"
+    else:
+        problem += "; after it no row could be told for sure up to the end of the file"
+    return problem, text
 
 
 def _first_key(window: Window, good: dict[str, Any] | None) -> str | None:

@@ -13,9 +13,15 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 # Such a "string" is what stands between two strings: a quote is missing somewhere before it.
 _INSIDE_OUT = re.compile(r'"\s*\}\s*,\s*\{\s*"')
 _OBJECT = re.compile(r'\{[ \t\r\n]*["}]')
-# What may follow an element.
-_AFTER = re.compile(r"[ \t\r\n]*(?:\]|,?[ \t\r\n]*\{|,?[ \t\r\n]*\Z)")
+# What may follow an element, and what does follow the objects that are rows.
+_AFTER = re.compile(r"[ \t\r\n]*(?:[\],\[{]|\Z)")
+_AFTER_ROW = re.compile(r"[ \t\r\n]*(?:\]|,?[ \t\r\n]*\{|,?[ \t\r\n]*\Z)")
 _LINE_THAT_OPENS = re.compile(r"[\r\n][ \t]*(?=[\[{])")
+
+
+def is_delimited(text: str, end: int) -> bool:
+    """Whether an element may end here by what follows; a missing comma is no matter."""
+    return _AFTER.match(text, end) is not None
 
 
 def matching_end(text: str, start: int) -> int | None:
@@ -35,12 +41,13 @@ def matching_end(text: str, start: int) -> int | None:
         elif character in "{[":
             depth.append(character)
         elif not depth:
-            return token.start()
+            # A brace that closes nothing is a part of what is broken; the others are not.
+            return token.end() if character == "}" else token.start()
         elif character != ",":
             if depth.pop() != _PAIRS[character]:
                 return None
             if not depth:
-                return token.end() if _AFTER.match(text, token.end()) else None
+                return token.end() if _AFTER_ROW.match(text, token.end()) else None
     return None
 
 
@@ -71,7 +78,7 @@ def _is_element(window: Window, first_key: str | None) -> bool:
     except (ValueError, RecursionError):
         return False
     begins_alike = first_key is None or next(iter(value), None) == first_key
-    return begins_alike and _AFTER.match(window.text, end) is not None
+    return begins_alike and _AFTER_ROW.match(window.text, end) is not None
 
 
 def skip_stray(window: Window) -> None:

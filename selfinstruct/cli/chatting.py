@@ -76,8 +76,8 @@ def chat(
         _note(f"note: asked with {speaker.template}; its own template is {speaker.trained}")
     if asked is None:
         _converse(speaker, conversation)
-    else:
-        _answer(conversation, asked)
+    elif _answer(conversation, asked).stopped:
+        raise KeyboardInterrupt
 
 
 @app.command()
@@ -202,7 +202,7 @@ def _converse(speaker: Speaker, conversation: Conversation) -> None:
 
 def _answer(conversation: Conversation, question: str) -> Answer:
     """Print an answer while it comes."""
-    from selfinstruct.train.answers import printable
+    from selfinstruct.train.comparison import printable
 
     terminal = sys.stdout.isatty()
 
@@ -213,7 +213,7 @@ def _answer(conversation: Conversation, question: str) -> Answer:
     answer = conversation.ask(question, said)
     print(flush=True)  # noqa: T201
     if not answer.ended:
-        _note(f"[not ended: {answer.tokens} tokens]")
+        _note("[stopped]" if answer.stopped else f"[cut at {answer.tokens} tokens]")
     return answer
 
 

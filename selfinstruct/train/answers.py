@@ -6,8 +6,6 @@ padded on the left and the padding is masked: a question gets the answer that it
 
 from __future__ import annotations
 
-import contextlib
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -41,11 +39,12 @@ GREEDY = Sampling()
 
 
 class Answer(NamedTuple):
-    """ended: whether the model ended it; else it was cut."""
+    """ended: whether the model ended it; else it was cut, or stopped by Ctrl-C."""
 
     text: str
     tokens: int
     ended: bool
+    stopped: bool = False
 
 
 def answers(
@@ -86,9 +85,12 @@ class Conversation:
         said of it stays said. Raises UsageError."""
         prompt = self._speaker.prompt(self._example(question))
         listener = _Listener(self._speaker, said)
-        with contextlib.suppress(KeyboardInterrupt):
+        stopped = False
+        try:
             _generate(self._speaker, [prompt], self._sampling, listener)
-        answer = listener.finish()
+        except KeyboardInterrupt:
+            stopped = True
+        answer = listener.finish()._replace(stopped=stopped)
         if self._speaker.many_turns:
             self._turns.append((question, answer.text))
         return answer
@@ -119,18 +121,6 @@ def row_losses(
             loss, count = summed_loss(logits[line : line + 1], labels[line : line + 1])
             found[number] = float(loss), count
     return [found[number] for number in range(len(rows))]
-
-
-def printable(text: str) -> str:
-    """Generated text without the control characters that could drive a reader's terminal.
-
-    >>> printable("Red:" + chr(27) + "[31m" + chr(10))
-    'Red:�[31m\\n'
-    """
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if c not in "\n\t" and unicodedata.category(c) == "Cc" else c
-        for c in text
-    )
 
 
 def _generate(

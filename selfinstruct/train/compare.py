@@ -23,8 +23,8 @@ from selfinstruct.errors import UsageError
 from selfinstruct.exporting.choice import fraction
 from selfinstruct.formats.format import question
 from selfinstruct.records import Example
-from selfinstruct.train.answers import GREEDY, Answer, Sampling, answers, printable, row_losses
-from selfinstruct.train.comparison import Comparison, Loss, Pair, Side, losses_of
+from selfinstruct.train.answers import GREEDY, Answer, Sampling, answers, row_losses
+from selfinstruct.train.comparison import Comparison, Loss, Pair, Side, losses_of, printable
 from selfinstruct.train.encode import Row
 from selfinstruct.train.folder import Folder
 from selfinstruct.train.page import html
@@ -111,16 +111,18 @@ def compare(
 ) -> Comparison:
     """Ask both models `n` of the examples, spread over all languages. template: "" for the one that
     `tuned` was trained with. Raises UsageError."""
+    if not Path(base).exists():
+        raise UsageError(f"the base {base} is not there", hint="--base says where it is")
     adapter = (Path(tuned) / ADAPTER).is_file()
     speaker = get_speaker(tuned, base=base if adapter else "", template=template)
-    name = speaker.template
+    name, limit = speaker.template, speaker.encoder.max_tokens
     rows = _chosen(speaker, list(examples), n)
     say(f"asking {tuned}: {len(rows)} questions")
     after = _sides(speaker, rows, sampling)
     # Its memory is needed for the other one.
     del speaker
     say(f"asking {base}: {len(rows)} questions")
-    before = _sides(get_speaker(base, template=name), rows, sampling)
+    before = _sides(get_speaker(base, template=name, max_tokens=limit), rows, sampling)
     pairs = [Pair(*each) for each in zip(rows, before, after, strict=True)]
     drawn = f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}"
     how = f"{drawn if sampling.temperature else 'greedy'}, {sampling.max_tokens} tokens at most"
@@ -193,4 +195,4 @@ def _sides(speaker: Speaker, rows: Sequence[Row], sampling: Sampling) -> list[Si
 
 
 def _side(answer: Answer, loss: tuple[float, int]) -> Side:
-    return Side(*answer, loss=loss[0] / loss[1], own_tokens=loss[1])
+    return Side(answer.text, answer.tokens, answer.ended, loss[0] / loss[1], own_tokens=loss[1])

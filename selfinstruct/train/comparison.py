@@ -5,6 +5,7 @@ The nouns of `compare.py` and `page.py`; pure.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -92,8 +93,19 @@ def losses_of(pairs: Sequence[Pair]) -> list[Loss]:
     return found
 
 
+def printable(text: str) -> str:
+    """Generated text without the control characters that could drive a reader's terminal.
+
+    >>> printable("Red:" + chr(27) + "[31m" + chr(10))
+    'Red:�[31m\\n'
+    """
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if c not in "\n\t" and unicodedata.category(c) == "Cc" else c
+        for c in text
+    )
+
+
 def _mean(sides: Sequence[Side]) -> float:
     """Over tokens, not over rows."""
-    return sum(side.loss * side.own_tokens for side in sides) / sum(
-        side.own_tokens for side in sides
-    )
+    total = sum(side.loss * side.own_tokens for side in sides)
+    return total / sum(side.own_tokens for side in sides)

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import PurePath
 
 from selfinstruct.formats.format import question
-from selfinstruct.train.comparison import Comparison, Loss, Pair, Side
+from selfinstruct.train.comparison import Comparison, Loss, Pair, Side, printable
 
 _STYLE = """\
 :root { color-scheme: light dark; --back: #f6f6f4; --card: #fff; --ink: #1d1d1f; --dim: #6b6b70;
@@ -27,7 +27,7 @@ h1 { margin: 0 0 .25rem; font-size: 1.6rem; line-height: 1.25; overflow-wrap: an
 .facts { margin: 0 0 1.5rem; color: var(--dim); font-size: .9rem; overflow-wrap: anywhere; }
 .facts code { font-size: .95em; }
 table { border-collapse: collapse; margin: 0 0 1.5rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--dim); font-size: .9rem; padding-bottom: .4rem; }
+.over { margin: 0 0 .2rem; color: var(--dim); font-size: .9rem; }
 th, td { padding: .35rem 1.5rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); }
 th { color: var(--dim); font-weight: 500; font-size: .85rem; }
 th:first-child, td:first-child { text-align: left; }
@@ -95,15 +95,19 @@ def html(comparison: Comparison) -> str:
 def _losses(losses: Sequence[Loss], over: str) -> Iterable[str]:
     if not losses:
         return
-    yield f"<table><caption>Loss of an answer's token, over {escape(over)}</caption>"
+    yield f'<p class="over">Loss of an answer\'s token, over {escape(over)}</p><table>'
     yield "<tr><th>language<th>rows<th>before<th>after<th>change</tr>"
     for loss in losses:
         change = loss.after - loss.before
         yield (
             f"<tr><td>{escape(loss.lang)}<td>{loss.rows:,}<td>{loss.before:.4f}"
-            f'<td>{loss.after:.4f}<td class="{_kind(change)}">{change:+.4f}</tr>'
+            f'<td>{loss.after:.4f}<td class="{_kind(change)}">{_signed(change)}</tr>'
         )
     yield "</table>"
+
+
+def _signed(change: float) -> str:
+    return f"{change:+.4f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _kind(change: float) -> str:
@@ -170,4 +174,4 @@ def _side(name: str, side: Side) -> str:
 def _text(element: str, text: str, more: str = "") -> str:
     """Text as it is, in its own direction."""
     classes = f"text {more}".strip()
-    return f'<{element} class="{classes}" dir="auto">{escape(text)}</{element}>'
+    return f'<{element} class="{classes}" dir="auto">{escape(printable(text))}</{element}>'

@@ -67,10 +67,12 @@ class Speaker:
         return min(wanted, self.reach - prompt)
 
 
-def get_speaker(path: str, *, base: str = "", template: str = "") -> Speaker:
+def get_speaker(
+    path: str, *, base: str = "", template: str = "", max_tokens: int | None = None
+) -> Speaker:
     """path: what `train` wrote, a folder of transformers, or a GGUF file. base: where the model is
-    that an adapter belongs to, when it has moved. template: "" for the trained one. Raises
-    UsageError."""
+    that an adapter belongs to, when it has moved. template: "" for the trained one. max_tokens: of
+    an encoded row, None for the training's. Raises UsageError."""
     _quieten()
     adapter = _adapter(path, base)
     where = (base or adapted_base(Path(path))) if adapter else path
@@ -86,7 +88,7 @@ def get_speaker(path: str, *, base: str = "", template: str = "") -> Speaker:
         raise UsageError(str(error).removeprefix("--base: ")) from None
     # A base's own habits (penalties, top-k) are not what was asked for.
     model.generation_config = GenerationConfig()
-    limit = Folder(Path(path)).stored().get("max_tokens", MAX_TOKENS)
+    limit = max_tokens or Folder(Path(path)).stored().get("max_tokens", MAX_TOKENS)
     encoder, _notices = make_encoder(tokenizer, template or trained, limit)
     reach = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return Speaker(path, model, encoder, trained, reach)

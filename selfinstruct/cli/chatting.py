@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -145,6 +146,8 @@ def _require() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"asking a model needs {', '.join(missing)}", hint=f"type: {_EXTRA}")
+    # Before torch is loaded: its threads would spin while they wait for each other.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def _asked(question: str | None) -> str | None:

@@ -144,7 +144,9 @@ def terminal(comparison: Comparison) -> RenderableType:
     for name in ("language", "rows", "before", "after"):
         table.add_column(name, justify="left" if name == "language" else "right")
     for loss in comparison.losses:
-        table.add_row(Text(loss.lang), f"{loss.rows:,}", f"{loss.before:.4f}", f"{loss.after:.4f}")
+        table.add_row(
+            Text(printable(loss.lang)), f"{loss.rows:,}", f"{loss.before:.4f}", f"{loss.after:.4f}"
+        )
     return Group(table, *map(_panel, comparison.pairs))
 
 

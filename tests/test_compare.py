@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -30,13 +31,26 @@ torch.set_num_threads(1)
 # Two libraries warn of what the one below them deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
-ROWS = [
-    {"id": f"en-{n}", "instruction": f"Name river {n}.", "input": "", "output": "The <b>Nile</b>."}
-    for n in range(24)
-] + [
-    {"id": f"zh-{n}", "instruction": f"说出第{n}条河的名字。", "input": "", "output": "长江。"}
-    for n in range(24)
-]
+ROWS = (
+    [
+        {
+            "id": f"en-{n}",
+            "instruction": f"Name river {n}.",
+            "input": "",
+            "output": "The <b>Nile</b>.",
+        }
+        for n in range(24)
+    ]
+    + [
+        {"id": f"zh-{n}", "instruction": f"说出第{n}条河的名字。", "input": "", "output": "长江。"}
+        for n in range(24)
+    ]
+    + [
+        # Longer than a row may be: the answer is cut.
+        {"id": f"long-{n}", "instruction": f"Tell of river {n}.", "output": "It flows on. " * 60}
+        for n in range(8)
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +118,7 @@ def test_its_losses_over_all_rows_are_those_of_the_training(tuned: Tuned) -> Non
         assert mine[:2] == theirs[:2]
         assert mine[2:] == pytest.approx(theirs[2:], rel=1e-4)
         assert mine.after < mine.before
+    assert any(pair.row.id.startswith("long") for pair in found.pairs)
     assert [pair.before.text for pair in found.pairs] != [pair.after.text for pair in found.pairs]
 
 
@@ -111,8 +126,11 @@ def test_every_language_has_its_share(tuned: Tuned) -> None:
     rows = held_out(about(str(tuned.model)))
     empty = Row("empty", "en", "f:1", Example(Task("Say nothing.", "", " ")))
     long = Row("long", "en", "f:2", Example(Task("river " * 400, "", "No.")))
-    found = compare(str(tuned.base), str(tuned.model), [empty, long, *rows], n=2)
-    assert [pair.row.lang for pair in found.pairs] == ["en", "zh"]
+    found = compare(str(tuned.base), str(tuned.model), [empty, long, *rows], n=6)
+    counts = Counter(pair.row.lang for pair in found.pairs)
+    assert sum(counts.values()) == 6
+    for lang, all_of_it in Counter(row.lang for row in rows).items():
+        assert abs(counts[lang] - 6 * all_of_it / len(rows)) < 1
     with pytest.raises(UsageError, match="no row can be asked: 1 empty_answer, 1 prompt_too_long"):
         compare(str(tuned.base), str(tuned.model), [empty, long])
 
@@ -224,7 +242,7 @@ def test_a_trained_folder_is_enough(tuned: Tuned) -> None:
     done = run("compare", tuned.model, "--n", "4", "--max-tokens", "6", "--json", env=ENV)
     assert done.code == 0, done.err
     found = done.json
-    assert [row["lang"] for row in found["rows"]] == ["en", "en", "zh", "zh"]
+    assert {row["lang"] for row in found["rows"]} == {"en", "zh"}
     assert {row["id"] for row in found["rows"]} <= ids(held_out(about(str(tuned.model))))
     figures = json.loads((tuned.model / "training.json").read_bytes())["figures"]
     assert {loss["lang"]: loss["after"] for loss in found["losses"]} == figures["held_out_after"]

@@ -50,8 +50,7 @@ def task(instruction: str) -> Task:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     """A model that has learnt to say one thing."""
     folder = tmp_path_factory.mktemp("nile")
-    full = {"method": "full", "template": "vicuna", "learning_rate": 0.02}
-    return make_tuned(folder, NILE, steps=20, **full)
+    return make_tuned(folder, NILE, steps=20, method="full", template="vicuna", learning_rate=0.02)
 
 
 @pytest.fixture(scope="module")

@@ -106,24 +106,22 @@ def compare(
     """Held-out questions, answered before and after the training, side by side."""
     _require()
     from selfinstruct.exports import write_whole
-    from selfinstruct.train.answers import Sampling
-    from selfinstruct.train.compare import about, held_out, html, terminal, with_losses
-    from selfinstruct.train.compare import compare as ask_both
+    from selfinstruct.train.held_out import about, held_out
 
+    say = _silence if quiet else _note
     page = out or (Path(model) if Path(model).is_dir() else Path()) / _PAGE
     if not page.parent.is_dir():
         raise UsageError(f"--out: {page.parent} is no folder")
-    say = _silence if quiet else _note
     trained = about(model)
-    found = ask_both(
-        _base(model, base or trained.base),
-        model,
-        held_out(trained, data, say),
-        n=n,
-        template=template,
-        sampling=Sampling(max_tokens, temperature, top_p, seed),
-        say=say,
-    )
+    before = _base(model, base or trained.base)
+    rows = held_out(trained, data, say)
+    # Only now: torch takes seconds to load.
+    from selfinstruct.train.answers import Sampling
+    from selfinstruct.train.compare import compare as ask_both
+    from selfinstruct.train.compare import html, terminal, with_losses
+
+    sampling = Sampling(max_tokens, temperature, top_p, seed)
+    found = ask_both(before, model, rows, n=n, template=template, sampling=sampling, say=say)
     if not (data or base or template):
         found = with_losses(found, trained)
     write_whole(page, html(found).encode("utf-8", "backslashreplace"))

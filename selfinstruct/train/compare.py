@@ -1,6 +1,7 @@
 """Before and after: the same held-out questions, asked of a base and of what was trained from it.
 
-comparison = compare("models/base", "models/alpaca-7b", held_out(rows, trained))
+rows = held_out(about("models/alpaca-7b"))
+comparison = compare("models/base", "models/alpaca-7b", rows)
 page = html(comparison)
 
 Enters: two models and rows. Leaves: a Comparison, as a page or for the terminal. Both models are
@@ -9,10 +10,9 @@ asked with the trained template, as the training measured them; one is in memory
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -20,83 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from selfinstruct.errors import UsageError
-from selfinstruct.exporting.choice import fraction
 from selfinstruct.formats.format import question
 from selfinstruct.records import Example
 from selfinstruct.train.answers import GREEDY, Answer, Sampling, answers, row_losses
-from selfinstruct.train.comparison import Comparison, Loss, Pair, Side, losses_of, printable
+from selfinstruct.train.comparison import Comparison, Pair, Side, losses_of, printable
 from selfinstruct.train.encode import Row
-from selfinstruct.train.folder import Folder
+from selfinstruct.train.held_out import About, Say, about, held_out, silence
 from selfinstruct.train.page import html
-from selfinstruct.train.sources import digest, read_source, split
 from selfinstruct.train.speaker import ADAPTER, Speaker, get_speaker
 
 __all__ = ["About", "Comparison", "about", "compare", "held_out", "html", "terminal"]
-
-Say = Callable[[str], None]
-
-
-def _silence(_line: str) -> None:
-    """Nobody listens."""
-
-
-class About(NamedTuple):
-    """What a model's training says of itself; "" and nothing for a model that was not trained here.
-
-    base, source: absolute paths. rows: the digest of the source. losses: of all held-out rows.
-    """
-
-    base: str = ""
-    source: str = ""
-    langs: Sequence[str] = ()
-    validation: float = 0.0
-    rows: str = ""
-    losses: Sequence[Loss] = ()
-
-
-def about(model_dir: str) -> About:
-    """Raises UsageError when it cannot be read."""
-    stored = Folder(Path(model_dir)).stored()
-    if not stored.get("complete"):
-        return About()
-    trained, figures = stored["fingerprint"], stored["figures"]
-    before, after = figures["held_out_before"], figures["held_out_after"]
-    return About(
-        base=stored["base"],
-        source=stored.get("source", ""),
-        langs=tuple(stored.get("langs", ())),
-        validation=trained["validation"],
-        rows=trained["rows"],
-        losses=[
-            Loss(lang, figures["held_out"][lang], loss, after[lang])
-            for lang, loss in before.items()
-        ],
-    )
-
-
-def held_out(trained: About, data: str = "", say: Say = _silence) -> list[Row]:
-    """The rows of `data` (the training's own source where it names none) that were not trained on.
-
-    Another file than the training's loses the questions that were; when the training's own is gone,
-    nobody can tell, and that is said. Raises UsageError for none.
-    """
-    source = data or trained.source
-    if not source:
-        raise UsageError("no training says which rows it held out", hint="--data names rows")
-    if not data and not Path(source).exists():
-        raise UsageError(f"{source}, trained on, is no longer there", hint="--data names rows")
-    rows = read_source(source, trained.langs)
-    if digest(rows) == trained.rows or source == trained.source:
-        rows = split(rows, trained.validation)[1]
-    elif trained.source and Path(trained.source).exists():
-        learned = split(read_source(trained.source, trained.langs), trained.validation)[0]
-        known = {fraction(row.example) for row in learned}
-        rows = [row for row in rows if fraction(row.example) not in known]
-    else:
-        say(f"note: nobody knows whether the rows of {source} were trained on")
-    if not rows:
-        raise UsageError(f"{source}: every row was trained on", hint="--data names other rows")
-    return rows
 
 
 def compare(
@@ -107,7 +40,7 @@ def compare(
     n: int = 20,
     template: str = "",
     sampling: Sampling = GREEDY,
-    say: Say = _silence,
+    say: Say = silence,
 ) -> Comparison:
     """Ask both models `n` of the examples, spread over all languages. template: "" for the one that
     `tuned` was trained with. Raises UsageError."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from selfinstruct.errors import UsageError
@@ -55,7 +56,7 @@ def load_model(base: str, *, dtype: Any = None, attention: str | None = None, **
         model = AutoModelForCausalLM.from_pretrained(
             *_where(base), local_files_only=True, dtype=dtype or "auto", **arguments
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UsageError(f"--base: no model could be read in {base}: {_line(error)}") from None
     if is_gguf(base):
         # The weights are plain numbers now; what says otherwise would keep them from being saved.

@@ -123,7 +123,7 @@ class Encoder:
     ) -> None:
         self.tokens = tokens
         self.template = template
-        self._max = max_tokens
+        self.max_tokens = max_tokens
         self._train_on = train_on
 
     def prompt(self, example: Example) -> list[int]:
@@ -171,10 +171,10 @@ class Encoder:
         ids, trained = marked
         assert not trained[0], "a row begins with a token that nothing predicts"
         whole = _last_trained(trained)
-        end = _last_trained(trained[: self._max])
+        end = _last_trained(trained[: self.max_tokens])
         if end == 0:
             first = trained.index(True)
-            detail = f"{first} tokens before the answer, of {self._max} at most"
+            detail = f"{first} tokens before the answer, of {self.max_tokens} at most"
             found.dropped.append(Dropped(row.id, row.place, "prompt_too_long", detail))
             return
         # Cut inside an answer, or before a turn that has no room: only the former loses its EOS.

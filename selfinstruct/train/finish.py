@@ -78,6 +78,9 @@ def _write_about(
         "base": prepared.base,
         "method": settings.preset.method,
         "command": settings.command,
+        # Where `compare` finds the rows that were held out; standard input is gone.
+        "source": "" if settings.source == "-" else str(Path(settings.source).resolve()),
+        "langs": list(settings.langs),
     }
     folder.write_json(TRAINING, {**folder.stored(), **about})
 

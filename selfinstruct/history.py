@@ -6,7 +6,7 @@ the totals of what was bought. Reads nothing but what it is given; knows no netw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,19 @@ class History:
                 return number, None
         number = max(self.accounts, default=-1) + 1
         self.accounts[number] = Account(url, model, price)
-        stated = price.stored() if price else None
-        fact = {"type": "endpoint", "id": number, "url": url, "model": model, "price": stated}
-        return number, fact
+        return number, _endpoint_fact(number, self.accounts[number])
+
+    def learn_prices(self, prices: Mapping[str, Price]) -> list[Fact]:
+        """The facts to append, now that models have prices that had none when they were asked.
+
+        A cap is for the whole run: what they took then must count, too.
+        """
+        facts = []
+        for number, account in self.accounts.items():
+            if account.price is None and (price := prices.get(account.model)):
+                account.learn_price(price)
+                facts.append(_endpoint_fact(number, account))
+        return facts
 
     def add(self, offset: int, fact: Fact) -> None:
         """Take in the next fact. A body in it must be text, as a journal gives it back."""
@@ -155,7 +165,9 @@ class History:
             self.target = fact["n"]
         elif kind == "endpoint":
             price = Price.restored(fact["price"]) if fact["price"] else None
-            self.accounts[fact["id"]] = Account(fact["url"], fact["model"], price)
+            known = self.accounts.setdefault(fact["id"], Account(fact["url"], fact["model"], price))
+            if price and known.price is None:
+                known.learn_price(price)
         elif kind == "adapt":
             account = self.account(fact.get("to", -1))
             self.changes.setdefault((account.url, account.model), []).append(fact["change"])
@@ -241,6 +253,17 @@ class History:
         if request not in self.settled or request in self._outcomes:
             self.settled[request] = offset
             self._outcomes.discard(request)
+
+
+def _endpoint_fact(number: int, account: Account) -> Fact:
+    stated = account.price.stored() if account.price else None
+    return {
+        "type": "endpoint",
+        "id": number,
+        "url": account.url,
+        "model": account.model,
+        "price": stated,
+    }
 
 
 def ticket(fact: Fact) -> Ticket:

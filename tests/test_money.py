@@ -265,6 +265,33 @@ def test_what_a_changed_price_bought_stays_what_it_was(server: ServerProcess, ou
     assert verify(out) == []
 
 
+def test_what_was_bought_before_a_price_was_known_counts_as_well(
+    server: ServerProcess, out: Path
+) -> None:
+    """The cap is for the whole run, also when only a later process hears of a price."""
+    server.reset(Script(tasks_per_reply=17, fault_plan=("reset",)))
+    assert generate(server, out, "--concurrency", "1", n=100).code == 0
+    server.use(Script(latency=60.0))
+    with running(*asked(server, out, n=200)) as process:
+        server.wait(in_flight=4)
+        process.kill()
+        process.communicate()
+    server.use(REPLIES)
+    most = next(fact["most"] for fact in facts(out, "intent"))
+    doubtful = (1 + 4) * (most[0] + 10 * most[1]) / 1e6
+    sold, cap = server.ledger().requests, sold_for(out) + doubtful
+    done = generate(server, out, *PRICE, "--max-cost", f"{cap:.6f}", n=200)
+    assert done.code == 6, done.err
+    assert server.ledger().requests == sold
+    found = run("status", out, "--json").json["cost"]
+    assert found["usd"] == pytest.approx(sold_for(out), abs=2e-6)
+    assert found["doubtful_usd"] == pytest.approx(doubtful, rel=0.01)
+    assert found == manifest(out)["cost"]
+    assert generate(server, out, *PRICE, "--max-cost", "9", n=200).code == 0
+    assert manifest(out)["cost"]["usd"] == pytest.approx(sold_for(out), abs=2e-6)
+    assert verify(out) == []
+
+
 def test_lost_answers_count_at_their_worst(server: ServerProcess, out: Path) -> None:
     server.reset(Script(tasks_per_reply=17, fault_plan=("reset", "short_body", "html_200")))
     done = generate(server, out, *PRICE, "--concurrency", "1", n=30)

@@ -130,7 +130,7 @@ def test_missing_extras_do_not_matter(junk: object) -> None:
     assert read({"choices": [{"text": "a"}]}) == Reply(3, "a")
 
 
-@pytest.mark.parametrize("count", [-1, 1.5, "7", True, None, [7]])
+@pytest.mark.parametrize("count", [-1, 1.5, "7", True, None, [7], 10**13, 10**40])
 def test_a_nonsensical_token_count_is_no_count(count: object) -> None:
     reply = read(completion(usage={"prompt_tokens": count, "completion_tokens": 7}))
     assert (reply.prompt_tokens, reply.completion_tokens) == (None, 7)

@@ -21,6 +21,8 @@ from selfinstruct.records import Reply, Ticket
 
 # A provider's batch may hold a token limit against us with this code.
 TOKEN_LIMIT = "token_limit_exceeded"
+# What a run may cost, as its last command said; the first one's words are in the header.
+TERMS = ("max_cost", "max_total_tokens", "price_in", "price_out")
 # Failures of a request in a batch that are its own; that its batch ended is not.
 _COUNTED = ("rate", "server", "transport", Malformed.kind)
 
@@ -73,12 +75,18 @@ class History:
     begun: int = 0
     failures: dict[Ticket, list[str]] = field(default_factory=dict)
     batch_limit: int = 0
+    _terms: dict[str, Any] = field(default_factory=dict)
     _outcomes: set[Ticket] = field(default_factory=set)
     _open: dict[tuple[Ticket, int], tuple[int, Most]] = field(default_factory=dict)
 
     @property
     def totals(self) -> Totals:
         return Totals.of(self.accounts.values())
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """The caps and prices that the last command gave, None for those that it did not."""
+        return self._terms or {name: self.header.get("config", {}).get(name) for name in TERMS}
 
     @classmethod
     def of(cls, facts: Iterable[tuple[int, Fact]]) -> History:
@@ -163,6 +171,8 @@ class History:
             self._add_failure(fact)
         elif kind == "target":
             self.target = fact["n"]
+        elif kind == "terms":
+            self._terms = {name: fact.get(name) for name in TERMS}
         elif kind == "endpoint":
             price = Price.restored(fact["price"]) if fact["price"] else None
             known = self.accounts.setdefault(fact["id"], Account(fact["url"], fact["model"], price))

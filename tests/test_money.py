@@ -207,6 +207,35 @@ def test_the_cap_holds_and_the_run_goes_on_with_a_higher_one(
     assert data(out) == data(free)
 
 
+def test_a_cap_of_a_later_command_holds_for_resume(server: ServerProcess, out: Path) -> None:
+    small = ("--max-tokens", "800")
+    assert generate(server, out, *small, n=20).code == 0
+    assert generate(server, out, *small, *PRICE, "--max-cost", "0.05", n=400).code == 6
+    sold = server.ledger().sold
+    done = run("resume", out)
+    assert done.code == 6, done.err
+    assert "of $0.050 spent" in done.complaint
+    assert server.ledger().sold == sold
+    # The prices are known by now, too.
+    assert run("resume", out, "--max-cost", "0.08").code == 6
+    assert manifest(out)["cost"]["usd"] > 0.05
+    assert run("resume", out).code == 6
+    assert generate(server, out, *small, n=400).code == 0, "a whole command says it all anew"
+
+
+def test_what_may_have_been_billed_is_not_thrown_away(server: ServerProcess, out: Path) -> None:
+    """Another run may take over a directory in which nothing was bought; this is not sure here."""
+    server.reset(Script(latency=60.0))
+    with running(*asked(server, out, n=100)) as process:
+        server.wait(in_flight=4)
+        process.kill()
+        process.communicate()
+    server.reset(REPLIES)
+    done = generate(server, out, "--max-tokens", "100", n=100)
+    assert done.code == 2
+    assert "was made with max_tokens = 3072" in done.complaint
+
+
 def test_a_cap_on_tokens(server: ServerProcess, out: Path) -> None:
     done = generate(server, out, "--max-tokens", "500", "--max-total-tokens", "60000", n=900)
     assert done.code == 6

@@ -642,6 +642,15 @@ def test_other_errors_drop_nothing(status: int, body: object, kind: type[Excepti
     assert isinstance(refused(status, body), kind)
 
 
+@pytest.mark.parametrize(
+    ("status", "billed"), [(500, False), (502, False), (503, False), (504, True), (524, True)]
+)
+def test_what_a_gateway_waits_for_no_longer_may_be_billed(status: int, billed: bool) -> None:
+    error = refused(status, openai("Gateway timeout"))
+    assert isinstance(error, ServerFailed)
+    assert error.billed == billed
+
+
 def test_the_old_parameters_are_dropped_as_before() -> None:
     for name in ("temperature", "top_p", "stop", "seed"):
         message = f"Unsupported parameter: '{name}' is not supported with this model."

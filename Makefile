@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := data/runs/demo
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test bench bench-throttled clean
+.PHONY: run test bench bench-throttled bench-train consumers clean
 
 run: $(VENV)/.run
 	$(BIN)/selfinstruct model fetch
@@ -27,6 +27,12 @@ bench-throttled: $(VENV)/.test
 	$(BIN)/python -m benchmarks.throttled
 	$(BIN)/python -m benchmarks.throttled --headers
 
+bench-train: $(VENV)/.test
+	$(BIN)/python -m benchmarks.train_gpu
+
+consumers: $(VENV)/.test
+	$(BIN)/python -m benchmarks.consumers
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -35,7 +41,7 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[local,dev]'
+	$(PIP) install -c constraints.txt -e '.[local,train,dev]'
 	touch $@ $(VENV)/.run
 
 clean:

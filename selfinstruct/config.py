@@ -44,7 +44,8 @@ class Config(BaseModel):
     """One run. Defaults are those of Stanford Alpaca where it has one.
 
     n: kept rows wanted of each language; None (translate only): all that the source gives.
-    source: the run whose rows translate works on. timeout: seconds, the total deadline of one
+    source: the run whose rows translate works on. known: files and directories of rows that new
+    ones must differ from, too. timeout: seconds, the total deadline of one
     attempt. patience: seconds without any success after which an endpoint is given up.
     max_barren: decided requests in a row without a kept row after which the run is given up.
     tasks: tasks asked for in one request, None for the language's own number. examples: seed tasks
@@ -68,6 +69,7 @@ class Config(BaseModel):
     seed: int = 0
     seeds: str = ""
     source: str = ""
+    known: tuple[str, ...] = ()
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=3072, ge=1)
@@ -149,7 +151,14 @@ class Config(BaseModel):
         value.encode()  # A name that is not UTF-8 could not be stored.
         return value
 
-    @field_validator("base_url", "model", mode="before")
+    @field_validator("known")
+    @classmethod
+    def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            path.encode()
+        return value
+
+    @field_validator("base_url", "model", "known", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
         values = (value,) if isinstance(value, str) else value
@@ -193,7 +202,9 @@ class Config(BaseModel):
 
     def generation(self) -> dict[str, Any]:
         """The fields that decide the data."""
-        fields = self.model_dump(exclude=set(FREE_FIELDS) | {"seeds", "source"}, mode="json")
+        fields = self.model_dump(
+            exclude=set(FREE_FIELDS) | {"seeds", "source", "known"}, mode="json"
+        )
         for name, before in _LATER.items():
             if fields[name] == before:
                 del fields[name]

@@ -7,7 +7,7 @@ order give the same verdicts. Knows no network, file or clock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from selfinstruct.dedup import NoveltyPool
@@ -17,7 +17,8 @@ from selfinstruct.records import Candidate, Record, Seed, Verdict
 
 
 class Judge:
-    """Judges with the language's filters and a novelty pool that starts with the seeds."""
+    """Judges with the language's filters and a novelty pool that starts with the seeds and what is
+    known."""
 
     def __init__(
         self,
@@ -27,14 +28,17 @@ class Judge:
         recipe: str,
         rouge_l: float,
         skip: Set[str] = frozenset(),
+        known: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """skip: names of filters that are not asked."""
+        """skip: names of filters that are not asked. known: (id, instruction) of other rows."""
         self._skip = skip
         self._language = language
         self._recipe = recipe
         self._pool = NoveltyPool(language.tokenize, rouge_l)
         for seed in seeds:
             self._pool.add(f"seed:{seed.id}", seed.task.instruction)
+        for id, instruction in known:
+            self._pool.add(f"known:{id}", instruction)
         self.kept = 0
         self.rejected: Counter[str] = Counter()
 

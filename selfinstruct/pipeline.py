@@ -25,7 +25,7 @@ from selfinstruct.history import History, header_fact
 from selfinstruct.journal import NAME as JOURNAL
 from selfinstruct.journal import Journal
 from selfinstruct.manifest import Manifest, read_manifest
-from selfinstruct.plan import SOURCE, Plan
+from selfinstruct.plan import KNOWN, SOURCE, Plan
 from selfinstruct.routes import Endpoint, find_prices
 from selfinstruct.run import Run, Watcher
 
@@ -86,8 +86,9 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
     if journal.empty:
         for track in plan.tracks:
             _ = track.recipe  # Seeds and template are read before anything is written or bought.
-        if plan.source_bytes:
-            write_whole(directory / SOURCE, plan.source_bytes)
+        for name, content in ((SOURCE, plan.source_bytes), (KNOWN, plan.known_bytes)):
+            if content:
+                write_whole(directory / name, content)
         journal.append(
             header_fact(
                 fingerprint=plan.fingerprint(),
@@ -112,8 +113,8 @@ def refuse_foreign_files(directory: Path, plan: Plan) -> None:
     if (directory / JOURNAL).exists():
         return
     names = [*map(dataset_name, plan.config.lang), RECORDS, REJECTED, MANIFEST]
-    if plan.source_bytes:
-        names.append(SOURCE)
+    copies = {SOURCE: plan.source_bytes, KNOWN: plan.known_bytes}
+    names += [name for name, content in copies.items() if content]
     for name in names:
         if (directory / name).exists():
             raise UsageError(

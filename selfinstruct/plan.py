@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,19 +30,22 @@ from selfinstruct.sampler import request_rng
 from selfinstruct.seeds import load_seeds
 
 SOURCE = "source.jsonl"
+KNOWN = "known.jsonl"
 # Near-duplicates of the source's language are gone; translations are told apart by exact text only.
 _TRANSLATED_ROUGE_L = 0.99
 
 
 @dataclass(frozen=True)
 class Track:
-    """One language of a run, with the bytes of its seeds, its prompt template and its source."""
+    """One language of a run, with the bytes of its seeds, its prompt template, its source and the
+    rows that are known already."""
 
     config: Config
     lang: str
     seed_bytes: bytes
     template_bytes: bytes
     source_bytes: bytes = b""
+    known_bytes: bytes = b""
 
     @cached_property
     def language(self) -> Language:
@@ -62,6 +65,13 @@ class Track:
             SourceRow(row["id"], Task(row["instruction"], row["input"], row["output"]))
             for row in rows
         )
+
+    @property
+    def known(self) -> Iterator[tuple[str, str]]:
+        """(id, instruction) of the known rows in this language, or in one that nobody stated."""
+        for row in map(json.loads, self.known_bytes.split(b"\n")[:-1]):
+            if row["lang"] in ("", self.lang):
+                yield row["id"], row["instruction"]
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -111,13 +121,14 @@ class Track:
         return Most(most_prompt_tokens(size), config.max_tokens * config.choices)
 
     def judge(self) -> Judge:
-        """A fresh judge that knows the seeds only."""
+        """A fresh judge that knows the seeds and what else is known."""
         return Judge(
             self.language,
             self.seeds,
             recipe=self.config.recipe,
             rouge_l=_TRANSLATED_ROUGE_L if self.source_bytes else self.config.rouge_l,
             skip=get_recipe(self.config.recipe).skipped_filters,
+            known=self.known,
         )
 
 
@@ -129,8 +140,9 @@ class Plan:
     tracks: tuple[Track, ...]
 
     @classmethod
-    def of(cls, config: Config) -> Plan:
-        """Read the files that the config names. Raises UsageError."""
+    def of(cls, config: Config, known: bytes = b"") -> Plan:
+        """Read the files that the config names. known: what `config.known` holds, as known.jsonl
+        has it. Raises UsageError."""
         get_recipe(config.recipe)
         source = _read_source(Path(config.source), config.lang) if config.source else b""
         tracks = []
@@ -141,30 +153,36 @@ class Plan:
             seed_bytes = b"" if source else _read(Path(config.seeds or seeds))
             name = template_name(config.recipe, language.assets, structured=config.structured)
             template = _read(shipped / name)
-            tracks.append(Track(config, lang, seed_bytes, template, source))
+            tracks.append(Track(config, lang, seed_bytes, template, source, known))
         return cls(config, tuple(tracks))
 
     @classmethod
     def from_header(
         cls, header: Mapping[str, Any], directory: Path, overrides: Mapping[str, Any]
     ) -> Plan:
-        """The plan that a journal's header holds. Raises UsageError, JournalDamaged when the copy
-        of the source rows is not the one that the run began with."""
+        """The plan that a journal's header holds. Raises UsageError, JournalDamaged when the copies
+        of the source rows or of the known ones are not those that the run began with."""
         try:
             config = Config.model_validate({**header["config"], **overrides})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        source = _read(directory / SOURCE) if config.source else b""
-        if source and _digest(source) != header["fingerprint"]["source"]:
-            raise JournalDamaged(f"{directory / SOURCE}: not the rows that this run began with")
+        copies = {SOURCE: b"", KNOWN: b""}
+        for name, field, given in (
+            (SOURCE, "source", config.source),
+            (KNOWN, "known", config.known),
+        ):
+            copies[name] = _read(directory / name) if given else b""
+            if given and _digest(copies[name]) != header["fingerprint"].get(field):
+                raise JournalDamaged(f"{directory / name}: not the rows that this run began with")
         tracks = tuple(
             Track(
                 config,
                 lang,
                 header["seeds"][lang].encode(),
                 header["templates"][lang].encode(),
-                source,
+                copies[SOURCE],
+                copies[KNOWN],
             )
             for lang in config.lang
         )
@@ -182,6 +200,10 @@ class Plan:
     def source_bytes(self) -> bytes:
         return self.tracks[0].source_bytes
 
+    @property
+    def known_bytes(self) -> bytes:
+        return self.tracks[0].known_bytes
+
     def fingerprint(self) -> dict[str, Any]:
         """What must match to go on with a run, field by field, as JSON values."""
         return {
@@ -190,6 +212,8 @@ class Plan:
             "seeds": {track.lang: _digest(track.seed_bytes) for track in self.tracks},
             "prompt": {track.lang: _digest(track.template_bytes) for track in self.tracks},
             "source": _digest(self.source_bytes) if self.source_bytes else "",
+            # Runs of before there was such a thing have no such field.
+            **({"known": _digest(self.known_bytes)} if self.known_bytes else {}),
         }
 
     def check(self, header: Mapping[str, Any], directory: Path) -> None:

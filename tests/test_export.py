@@ -635,16 +635,30 @@ def test_the_card_states_what_is_there(tmp_path: Path) -> None:
     assert 'size_categories: ["n<1K"]' in head_of(card)
     for file in done.files:
         path = str(file.path.relative_to(folder))
-        assert path == f"data/{file.lang}/{file.split}.parquet"
+        assert re.fullmatch(rf"data/{file.lang}/{file.split}-[0-9a-f]{{12}}\.parquet", path)
         assert head_of(card).count(path) == 2, "in the default config and in the language's"
-    named = set(re.findall(r"data/[\w-]+/\w+\.parquet", card))
+    named = set(re.findall(r"data/[\w-]+/[\w-]+\.parquet", card))
     assert named == {str(path.relative_to(folder)) for path in folder.rglob("*.parquet")}
     without = export(run, "hf")
     assert without.companion is not None
     again = without.companion.read_text()
     assert "license:" not in head_of(again)
     assert "Licence: none was chosen yet" in again
-    assert not list(folder.rglob("validation.parquet")), "an older split is gone"
+    assert not list(folder.rglob("validation*.parquet")), "an older split is gone"
+
+
+def test_two_exports_for_the_hub_have_other_file_names(tmp_path: Path) -> None:
+    """`datasets` caches by these names, not by content."""
+
+    def files(tasks: Sequence[tuple[str, Task | Example]], choice: Choice) -> tuple[str, ...]:
+        done = export(run_of(tmp_path, tasks), "hf", choice=choice)
+        return tuple(file.path.name for file in done.files)
+
+    first = files(MANY[:20], Choice())
+    assert files(MANY[:20], Choice()) == first
+    others = [files(MANY[1:21], Choice()), files(MANY[:20], Choice(limit=5))]
+    others.append(files(MANY[:20], Choice(shuffle=1)))
+    assert len({first, *others}) == 4
 
 
 def test_the_card_tells_how_to_make_it_again(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ FLOORS = {
         "display",
         "estimate",
         "exporting",
+        "hub",
         "importing",
         "metrics",
         "pipeline",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 
 from selfinstruct.errors import UsageError
 from selfinstruct.records import Example, Task
+from selfinstruct.train.batches import Collator
 from selfinstruct.train.checks import make_encoder, stored_chat_template
 from selfinstruct.train.encode import EncodedRow, Encoder, Encoding, Row
 from selfinstruct.train.templates import CHAT, NAMES, TEMPLATES
-from tests.tiny_models import CHATML, tokenizer
+from tests.tiny_models import CHATML, make_base, tokenizer
 
 KINDS = ("byte-level", "llama", "llama-first", "unigram")
 RIVER = Task("Name a river.", "", "The Nile.")
@@ -216,6 +218,33 @@ def test_what_is_stored_needs_no_notice(kind: str, template: str) -> None:
     made = tokenizer(kind, bos=True, chat=CHATML if template == CHAT else "")
     notices = make_encoder(made, template, 64)[1]
     assert not [notice for notice in notices if "server" in notice]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_labels_are_those_of_trl(tmp_path: Path) -> None:
+    """TRL's rows of prompt and completion, with loss on the completion alone, are the reference."""
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+    base = make_base(tmp_path / "base")
+    for template in ("alpaca", "belle", "ziya"):
+        made = encoder(template, bos=False)
+        rows = [Row("1", "", "f:1", Example(RIVER)), Row("2", "", "f:2", Example(GREETING))]
+        prompts = [made.tokens.decode(made.prompt(row.example)) for row in rows]
+        answers = [row.example.task.output for row in rows]
+        trainer = trl.SFTTrainer(
+            model=str(base),
+            args=trl.SFTConfig(
+                str(tmp_path / "out"), use_cpu=True, bf16=False, completion_only_loss=True,
+                report_to=[], disable_tqdm=True,
+            ),
+            train_dataset=datasets.Dataset.from_dict({"prompt": prompts, "completion": answers}),
+            processing_class=made.tokens.tokenizer,
+        )  # fmt: skip
+        theirs = trainer.data_collator(list(trainer.train_dataset))
+        ours = Collator(0)([[row] for row in made.encode(rows).rows])
+        assert theirs["labels"].tolist() == ours["labels"].tolist()
+        seen = theirs["attention_mask"].bool()
+        assert ours["attention_mask"].bool().equal(seen)
+        assert theirs["input_ids"][seen].equal(ours["input_ids"][seen])
 
 
 # ── length ───────────────────────────────────────────────────────────────────────────────────

@@ -150,8 +150,11 @@ def llama_config(tokens: int, **more: Any) -> Any:
     return LlamaConfig(vocab_size=tokens, **{**size, **more})
 
 
-def make_base(folder: Path, *, architecture: str = "llama", **more: Any) -> Path:
-    """A folder with a random model of two layers and its tokenizer; `more` is for `tokenizer`."""
+def make_base(folder: Path, *, architecture: str = "llama", width: int = 64, **more: Any) -> Path:
+    """A folder with a random model of two layers and its tokenizer; `more` is for `tokenizer`.
+
+    width: of LLaMA's feed-forward layers.
+    """
     import torch
     from transformers import AutoModelForCausalLM, BloomConfig
 
@@ -160,7 +163,7 @@ def make_base(folder: Path, *, architecture: str = "llama", **more: Any) -> Path
     config = (
         BloomConfig(vocab_size=len(made), hidden_size=32, n_layer=2, n_head=4)
         if architecture == "bloom"
-        else llama_config(len(made))
+        else llama_config(len(made), intermediate_size=width)
     )
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     made.save_pretrained(folder)

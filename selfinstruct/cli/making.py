@@ -35,6 +35,7 @@ def generate(
     recipe: options.RecipeName = None,
     lang: options.Lang = None,
     source: options.Source = None,
+    known: options.Known = None,
     base_url: options.BaseUrl = None,
     model: options.ModelName = None,
     api: options.Api = None,
@@ -66,10 +67,8 @@ def generate(
     With no endpoint and no OPENAI_API_KEY, the embedded model is used.
     """
     given = dict(locals())
-    from selfinstruct.plan import Plan
-
     settings = _settings(given, os.environ)
-    plan = Plan.of(settings)  # Before the network is asked anything.
+    plan = _plan(settings)  # Before the network is asked anything.
     plan = plan.with_models(_models(settings, out))
     _generate(plan, out, as_json=as_json, quiet=quiet, metrics_port=metrics_port)
 
@@ -173,7 +172,6 @@ def estimate(
     given = dict(locals())
     from selfinstruct.estimate import estimate as foresee
     from selfinstruct.estimate import table
-    from selfinstruct.plan import Plan
 
     if (probe is None) != (out is None):
         raise UsageError("--probe and --out go together: what is bought is kept there")
@@ -182,7 +180,7 @@ def estimate(
         # Where `generate` would go with a key; no key is needed to foresee what that takes.
         environment.setdefault("OPENAI_API_KEY", "-")
     settings = _settings(given, environment)
-    plan = Plan.of(settings)
+    plan = _plan(settings)
     if probe is not None and out is not None:
         if probe < len(plan.tracks):
             raise UsageError("--probe: at least one request for each language")
@@ -195,6 +193,16 @@ def estimate(
         print(json.dumps({**found, "exit_code": 0}))  # noqa: T201
         return
     Console(highlight=False).print(table(found))
+
+
+def _plan(settings: Config) -> Plan:
+    from selfinstruct.plan import Plan
+
+    if not settings.known:
+        return Plan.of(settings)
+    from selfinstruct.importing.known import read_known
+
+    return Plan.of(settings, read_known(settings.known))
 
 
 def _probe(plan: Plan, out: Path, requests: int, *, quiet: bool) -> dict[str, Any]:
@@ -321,8 +329,8 @@ def _settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> Confi
     from selfinstruct.config import Config, make_config
 
     flags = {name: given[name] for name in Config.model_fields if name in given}
-    for name in ("base_url", "model", "lang"):
-        flags[name] = given[name] or None  # A list that nobody gave may be empty.
+    for name in ("base_url", "model", "lang", "known"):
+        flags[name] = given.get(name) or None  # A list that nobody gave may be empty.
     flags["concurrency"] = _number_or_auto(given["concurrency"])
     path: Path | None = given["config"]
     file = _read_config(path) if path else None

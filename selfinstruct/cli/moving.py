@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -112,3 +113,37 @@ def import_(
     if done.malformed:
         said += f"; {done.malformed:,} malformed, listed in {out / 'rejected.jsonl'}"
     Console(highlight=False).print(Text(said), soft_wrap=True)
+
+
+@app.command()
+@reports_errors
+def push(
+    directory: options.Run,
+    repo: Annotated[str, typer.Option(metavar="NAME", help="Dataset repository, or OWNER/NAME.")],
+    lang: options.OnlyLang = None,
+    validation: options.Validation = 0.0,
+    limit: options.Limit = None,
+    shuffle: options.Shuffle = None,
+    license: options.License = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="A new repository that everybody can read.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Upload the kept rows and their card to the Hugging Face Hub; private unless --public."""
+    from selfinstruct.exporting.choice import Choice
+    from selfinstruct.hub import push as upload
+
+    choice = Choice(_share(validation), limit, shuffle)
+    done = upload(
+        directory, repo, os.environ, langs=lang or (), choice=choice, license=license, public=public
+    )
+    if done.exported.notice:
+        err().print(Text(done.exported.notice), soft_wrap=True)
+    if as_json:
+        summary = {"run": str(directory), "repo": done.repo, "url": done.url, "made": done.made}
+        more = {"rows": done.rows, "left_out": done.exported.left_out, "exit_code": 0}
+        print(json.dumps({**summary, **more}))  # noqa: T201
+        return
+    how = ("new, public" if public else "new, private") if done.made else "brought up to date"
+    Console(highlight=False).print(Text(f"{done.url}: {done.rows:,} rows ({how})"), soft_wrap=True)

@@ -42,6 +42,12 @@ Lang = Annotated[
 Source = Annotated[
     str | None, typer.Option("--from", metavar="RUN", help="Run to translate the rows of.")
 ]
+Known = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="DIR|FILE", help="Rows that new ones must differ from, too; may be repeated."
+    ),
+]
 ModelName = Annotated[
     list[str] | None,
     typer.Option(
@@ -89,5 +95,5 @@ Shuffle = Annotated[
     int | None, typer.Option(metavar="SEED", help="Another order, the same for the same seed.")
 ]
 License = Annotated[
-    str, typer.Option(metavar="NAME", help="Licence in the card of hf, as the Hub calls it.")
+    str, typer.Option(metavar="NAME", help="Licence in the card (hf), as the Hub calls it.")
 ]

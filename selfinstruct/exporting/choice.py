@@ -45,6 +45,10 @@ class Choice:
         """
         return VALIDATION if self.validation and fraction(example) < self.validation else TRAIN
 
+    def stamp(self, digest: str) -> str:
+        """Twelve hex digits that change with the records (their SHA-256) and the choice."""
+        return hashlib.sha256(f"{digest} {self}".encode()).hexdigest()[:12]
+
     def order(self, count: int, id_of: Callable[[int], str]) -> Sequence[int]:
         """0 … count - 1 in the order of the export. Sorting by hashes keeps rows in the same order
         relative to each other when others are added."""

@@ -82,14 +82,15 @@ def export(
     with open_records(directory) as file:
         rows = Rows(directory, file)
         wanted = _wanted(directory, rows, langs)
-        folder, paths = destinations(directory, exporter, out, wanted, choice)
+        stamp = choice.stamp(rows.digest)
+        folder, paths = destinations(directory, exporter, out, wanted, choice, stamp)
         manifest = read_manifest(directory)
         conversations = any(rows.places[lang].conversations for lang in wanted)
         with Staging(next(iter(paths.values())) if len(paths) == 1 else folder) as staging:
             tally = _write(rows, exporter, exporter.layout(conversations), paths, choice, staging)
             _check(exporter, tally, paths, staging)
             parts = [part for part in paths if tally.rows[part] or not exporter.is_folder]
-            names = {p: (exporter.file_name(*p, choice), tally.rows[p]) for p in parts}
+            names = {p: (exporter.file_name(*p, choice, stamp), tally.rows[p]) for p in parts}
             written = Written(manifest, choice, names, conversations, license, tally.left_out)
             companion = _publish(exporter, folder, written, [paths[p] for p in parts], staging)
     split = choice.validation > 0

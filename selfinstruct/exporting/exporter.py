@@ -51,7 +51,8 @@ class Exporter:
     layout: whether some row is a conversation → the layout of all rows. suffix: of its files.
     check: (split, rows, bytes) → what is wrong with a file, "" for nothing. A folder has
     `companion` besides, a file made by `describe` that holds `mark`, by which a folder of ours is
-    known; `file` names its data files and `pattern` matches all that it may hold.
+    known; `file` names its data files, and `pattern` matches all that it may hold. A `{stamp}` in
+    it changes with what is exported.
     """
 
     name: str
@@ -69,10 +70,10 @@ class Exporter:
     def is_folder(self) -> bool:
         return bool(self.companion)
 
-    def file_name(self, lang: str, split: str, choice: Choice) -> str:
+    def file_name(self, lang: str, split: str, choice: Choice, stamp: str = "") -> str:
         """Where a language's rows of a split go, seen from the folder."""
         if self.file:
-            return self.file.format(lang=lang, split=split, ending=_ending(split))
+            return self.file.format(lang=lang, split=split, ending=_ending(split), stamp=stamp)
         middle = f".{split}" if choice.validation else ""
         return f"{self.name}.{lang}{middle}{self.suffix}"
 

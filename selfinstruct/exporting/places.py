@@ -20,7 +20,12 @@ Part = tuple[str, str]  # language, split
 
 
 def destinations(
-    directory: Path, exporter: Exporter, out: Path | None, langs: Sequence[str], choice: Choice
+    directory: Path,
+    exporter: Exporter,
+    out: Path | None,
+    langs: Sequence[str],
+    choice: Choice,
+    stamp: str,
 ) -> tuple[Path, dict[Part, Path]]:
     """(the folder, the file of each language and split in it). Raises UsageError."""
     parts = [(lang, split) for lang in langs for split in choice.splits]
@@ -28,7 +33,7 @@ def destinations(
         folder, paths = out.parent, {parts[0]: out}
     else:
         folder = _folder(directory, exporter, out, langs, choice)
-        paths = {part: folder / exporter.file_name(*part, choice) for part in parts}
+        paths = {part: folder / exporter.file_name(*part, choice, stamp) for part in parts}
     for path in paths.values():
         _refuse(path, folder)
     if exporter.is_folder:

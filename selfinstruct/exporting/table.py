@@ -57,11 +57,13 @@ def _describe(written: Written) -> bytes:
 
 PARQUET = Exporter("parquet", _layout, suffix=".parquet", sink=Parquet)
 
+# `datasets` keeps a folder in its cache by the folder's name and by what the card says: without the
+# stamp it would give a run's older rows, or another run's, for these.
 HF = Exporter(
     "hf",
     _layout,
     sink=Parquet,
-    file="data/{lang}/{split}.parquet",
+    file="data/{lang}/{split}-{stamp}.parquet",
     pattern="data/*/*.parquet",
     companion="README.md",
     describe=_describe,

@@ -184,7 +184,7 @@ def _whole_record(line: bytes, lines: Lines) -> str:
         if not read_line(following).problem:
             break
         try:
-            text = following.decode()
+            text = following.decode().removesuffix("\r")
             whole += f"\n{text}"
             # Without a quote the string goes on.
             if '"' in text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from selfinstruct.reading.values import BLANKS
+from selfinstruct.reading.values import BLANKS, decode_loosely
 from selfinstruct.reading.window import Window
 
 _PAIRS = {"}": "{", "]": "["}
@@ -13,17 +13,34 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 # Such a "string" is what stands between two strings: a quote is missing somewhere before it.
 _INSIDE_OUT = re.compile(r'"\s*\}\s*,\s*\{\s*"')
 _OBJECT = re.compile(r'\{[ \t\r\n]*["}]')
-# What may follow an element.
-_AFTER = re.compile(r"[ \t\r\n]*(?:\]|,?[ \t\r\n]*\{|,?[ \t\r\n]*\Z)")
-_LINE_THAT_OPENS = re.compile(r"[\r\n][ \t]*(?=[\[{])")
+# What may follow an element, an object that is looked for, and a broken element.
+_AFTER = re.compile(r"[ \t\r\n]*(?:[\],\[{]|\Z)")
+_AFTER_ROW = re.compile(r"[ \t\r\n]*(?:\]|,?[ \t\r\n]*(?:\{|\Z))")
+_AFTER_BROKEN = re.compile(r"[ \t\r\n]*(?:\]|\Z|,[ \t\r\n]*(?:(?=\{)|\Z))")
+_FIRST_KEY = re.compile(r'\{[ \t\r\n]*("(?:[^"\\\r\n]++|\\.)*+")[ \t\r\n]*:')
 
 
-def matching_end(text: str, start: int) -> int | None:
-    """Where a broken element ends by its quotes and brackets; None when they do not add up.
+def is_delimited(text: str, end: int) -> bool:
+    """Whether an element may end here by what follows; a missing comma is no matter."""
+    return _AFTER.match(text, end) is not None
 
-    >>> matching_end('{"a": nought, "b": ["]"]}, {"a": 1}]', 0)
+
+def first_key(text: str, at: int) -> str | None:
+    """The first key of the object that begins here, None when it cannot be told."""
+    found = _FIRST_KEY.match(text, at)
+    try:
+        return str(decode_loosely(found[1], 0)[0]) if found else None
+    except ValueError:
+        return None
+
+
+def matching_end(text: str, start: int, key: str | None) -> int | None:
+    """Where a broken element ends by its quotes and brackets; None when they do not add up, or
+    when an object follows that does not begin with `key`, as rows do (None: with any).
+
+    >>> matching_end('{"a": nought, "b": ["]"]}, {"a": 1}]', 0, "a")
     25
-    >>> matching_end('{"a": "no quote, "b": 1}, {"a": 1}]', 0) is None
+    >>> matching_end('{"a": "no quote, "b": 1}, {"a": 1}]', 0, "a") is None
     True
     """
     depth: list[str] = []
@@ -35,24 +52,32 @@ def matching_end(text: str, start: int) -> int | None:
         elif character in "{[":
             depth.append(character)
         elif not depth:
-            return token.start()
+            # A brace that closes nothing is a part of what is broken; the others are not.
+            return token.end() if character == "}" else token.start()
         elif character != ",":
             if depth.pop() != _PAIRS[character]:
                 return None
             if not depth:
-                return token.end() if _AFTER.match(text, token.end()) else None
+                return token.end() if _is_followed(text, token.end(), key) else None
     return None
 
 
-def skip_to_object(window: Window, first_key: str | None) -> bool:
-    """Move to the next object that begins with `first_key` (with any for None) and stands where an
+def _is_followed(text: str, end: int, key: str | None) -> bool:
+    after = _AFTER_BROKEN.match(text, end)
+    if after is None or not text.startswith("{", after.end()):
+        return after is not None
+    return key is None or first_key(text, after.end()) == key
+
+
+def skip_to_object(window: Window, key: str | None) -> bool:
+    """Move to the next object that begins with `key` (with any for None) and stands where an
     element may; False, at the end of the text, when there is none."""
     past = 1
     while True:
         if hit := _OBJECT.search(window.text, window.at + past):
             window.move(hit.start())
             past = 1
-            if _is_element(window, first_key):
+            if _is_element(window, key):
                 return True
         elif window.at_end:
             window.move(len(window.text))
@@ -65,24 +90,10 @@ def skip_to_object(window: Window, first_key: str | None) -> bool:
             window.more()
 
 
-def _is_element(window: Window, first_key: str | None) -> bool:
+def _is_element(window: Window, key: str | None) -> bool:
     try:
         value, end = window.value()
     except (ValueError, RecursionError):
         return False
-    begins_alike = first_key is None or next(iter(value), None) == first_key
-    return begins_alike and _AFTER.match(window.text, end) is not None
-
-
-def skip_stray(window: Window) -> None:
-    """Move past text that belongs to no array: to the next line that opens a bracket."""
-    while True:
-        if hit := _LINE_THAT_OPENS.search(window.text, window.at):
-            window.move(hit.end())
-            return
-        if window.at_end:
-            window.move(len(window.text))
-            return
-        kept = window.text.rstrip(" \t")
-        window.move(max(window.at, len(kept) - kept.endswith(("\n", "\r"))))
-        window.more()
+    begins_alike = key is None or next(iter(value), None) == key
+    return begins_alike and _AFTER_ROW.match(window.text, end) is not None

@@ -10,7 +10,7 @@ from typing import Any
 from selfinstruct.reading.layers import Stream
 from selfinstruct.reading.values import MAX_RECORD, TOO_LONG, TooLong, decode_nulls
 
-# A decoder's error this near to the end of what is at hand may be a value that goes on.
+# This near to the end of what is at hand, a decoder's error may be a value that goes on.
 _NEAR = 16
 _GAP = re.compile(r"[ \t\r\n,]*")
 
@@ -79,8 +79,8 @@ class Window:
                 if self.at_end or not self.goes_on(error):
                     raise
             else:
-                # A number may go on.
-                if end < len(self.text) or self.at_end:
+                # A number may go on, and what follows must be seen.
+                if end + _NEAR < len(self.text) or self.at_end:
                     return value, end
             if len(self.text) - self.at > MAX_RECORD:
                 raise TooLong(TOO_LONG)

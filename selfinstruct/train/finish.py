@@ -46,6 +46,7 @@ def finish(
         _write_about(prepared, settings, folder, figures)
         folder.publish()
         folder.write_json(TRAINING, {**folder.stored(), "complete": True, "figures": figures})
+        folder.remove_checkpoints()
     trainer.accelerator.wait_for_everyone()
 
 

@@ -139,6 +139,13 @@ class Folder:
         except OSError as error:
             raise disk_error(self.path, error) from error
 
+    def remove_checkpoints(self) -> None:
+        """A finished training is not gone on with, and optimizers are large."""
+        for path in self.checkpoints.glob("checkpoint-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.checkpoints.rmdir()
+
 
 def disk_error(path: Path, error: OSError) -> DiskError:
     """A write that failed; what to do next is the same everywhere."""

@@ -6,6 +6,7 @@ Every process of a distributed training runs this; the main one writes and speak
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import time
@@ -39,6 +40,8 @@ def train(settings: Settings, say: Say, show: Callable[[Prepared], None]) -> dic
     TrainingFailed, DiskError.
     """
     _quieten()
+    if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs tensorboard", hint="type: pip install tensorboard")
     main = int(os.environ.get("RANK", "0")) == 0
     say = say if main else _silence
     prepared = prepare(settings, devices=int(os.environ.get("WORLD_SIZE", "1")))
@@ -79,6 +82,8 @@ def _run(
     begun = time.monotonic()
     collator = _collator(prepared)
     attention = "flash_attention_2" if collator.flat else None
+    # The adapters' first values are random, too.
+    transformers.set_seed(settings.seed)
     model = load_for_training(
         prepared.base, settings.preset, sharded=_sharded(arguments), attention=attention
     )

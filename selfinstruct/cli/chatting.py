@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from selfinstruct.cli import options
+from selfinstruct.cli.extras import prepare
 from selfinstruct.cli.frame import app, err, reports_errors
 from selfinstruct.cli.training import TEMPLATE_NAMES
 from selfinstruct.errors import UsageError
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from selfinstruct.train.answers import Answer, Conversation
     from selfinstruct.train.speaker import Speaker
 
-_NEEDED = ("torch", "transformers", "peft", "accelerate")
-_EXTRA = "pip install 'selfinstruct[train]'"
 _COMMANDS = "/reset forgets what was said, /quit or Ctrl-D ends, Ctrl-C stops an answer"
 _PAGE = "before_after.html"
 
@@ -66,7 +63,7 @@ def chat(
 ) -> None:
     """Ask a model, with the prompt that it was trained on."""
     asked = _asked(question)
-    _require()
+    prepare("asking a model")
     from selfinstruct.train.answers import Conversation, Sampling
     from selfinstruct.train.speaker import get_speaker
 
@@ -104,7 +101,7 @@ def compare(
     quiet: options.Quiet = False,
 ) -> None:
     """Held-out questions, answered before and after the training, side by side."""
-    _require()
+    prepare("asking a model")
     from selfinstruct.exports import write_whole
     from selfinstruct.train.held_out import about, held_out
 
@@ -138,14 +135,6 @@ def _base(model: str, base: str) -> str:
             f"{model} does not say what it was trained from", hint="--base names that model"
         )
     return base
-
-
-def _require() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"asking a model needs {', '.join(missing)}", hint=f"type: {_EXTRA}")
-    # Before torch is loaded: its threads would spin while they wait for each other.
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def _asked(question: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shlex
@@ -15,8 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from selfinstruct.cli import options
+from selfinstruct.cli.extras import prepare
 from selfinstruct.cli.frame import app, err, reports_errors
-from selfinstruct.errors import UsageError
 
 if TYPE_CHECKING:
     from selfinstruct.train.prepare import Prepared
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 # Said here so that --help loads nothing; a test compares them with what there is.
 PRESET_NAMES = "default, alpaca-7b-full, alpaca-13b, belle-lora, chinese-alpaca-lora"
 TEMPLATE_NAMES = "alpaca, chinese-alpaca, belle, vicuna, llama2, ziya, chat"
-_NEEDED = ("torch", "transformers", "peft", "accelerate", "matplotlib", "gguf")
-_EXTRA = "pip install 'selfinstruct[train]'"
 
 
 @app.command()
@@ -105,10 +102,8 @@ def train(
     For several GPUs: accelerate launch -m selfinstruct.train RUN …
     """
     given = dict(locals())
-    _require()
-    # Before torch is loaded. Its threads spin while they wait: beside a busy process two of them
-    # took 12 s for what takes 3 s with this. Bars of the libraries would be drawn over our lines.
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    prepare("training")
+    # Before torch is loaded: bars of the libraries would be drawn over our lines.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from selfinstruct.train.running import train as run
     from selfinstruct.train.settings import Settings
@@ -143,12 +138,6 @@ def _preset(given: dict[str, Any]) -> Any:
     from selfinstruct.train.presets import get_preset
 
     return get_preset(given["preset"]).changed(**{name: given[name] for name in _OF_PRESET})
-
-
-def _require() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"training needs {', '.join(missing)}", hint=f"type: {_EXTRA}")
 
 
 def _command() -> str:

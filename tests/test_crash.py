@@ -508,6 +508,26 @@ def test_one_signal_keeps_what_is_paid_for(
     assert audit(server, [], run) == 0
 
 
+def test_a_signal_when_nobody_reads_stderr_any_more(
+    undisturbed: Undisturbed, run: Run, server: ServerProcess
+) -> None:
+    """`… 2>&1 | tee log`: the same Ctrl-C ends the tee."""
+    files = undisturbed(run.n)
+    server.reset(replace(REPLIES, latency=1.0))
+    with command(run) as process:
+        server.wait(in_flight=run.concurrency, timeout=LONG)
+        assert process.stderr is not None
+        process.stderr.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LONG) == 130
+    ledger = server.wait(idle=True)
+    assert ledger.requests == ledger.sold == replies_of(run.facts()).total()
+    assert verify(run.directory) == []
+    server.use(REPLIES)
+    assert run.until_end() == 0, run.log
+    assert_done(run, files)
+
+
 def test_a_second_interrupt_leaves_at_once(
     undisturbed: Undisturbed, run: Run, server: ServerProcess
 ) -> None:

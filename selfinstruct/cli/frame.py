@@ -6,10 +6,12 @@ Enters: commands. Leaves: one line on stderr and the documented exit code for wh
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
+import sys
 from collections.abc import Callable
-from typing import Annotated, ParamSpec
+from typing import IO, Annotated, ParamSpec, TypeVar, cast
 
 import typer
 from rich.console import Console
@@ -19,6 +21,7 @@ import selfinstruct
 from selfinstruct.errors import Interrupted, SelfInstructError
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 app = typer.Typer(
     name="selfinstruct",
@@ -33,8 +36,38 @@ model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 
 
+class _Stderr(io.TextIOBase):
+    """stderr as long as somebody reads it: the Ctrl-C that drains a run may end its `tee`."""
+
+    def write(self, text: str) -> int:
+        return self._or_nothing(lambda: sys.stderr.write(text), len(text))
+
+    def flush(self) -> None:
+        self._or_nothing(sys.stderr.flush, None)
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return sys.stderr.encoding
+
+    @staticmethod
+    def _or_nothing(say: Callable[[], T], nothing: T) -> T:
+        try:
+            return say()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            return nothing
+
+
 def err() -> Console:
-    return Console(stderr=True, highlight=False)
+    # Without a stderr at all rich is silent by itself.
+    file = cast("IO[str]", _Stderr()) if sys.stderr else None
+    return Console(stderr=True, file=file, highlight=False)
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:

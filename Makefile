@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := data/runs/demo
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test bench bench-throttled consumers clean
+.PHONY: run test bench bench-throttled bench-train consumers clean
 
 run: $(VENV)/.run
 	$(BIN)/selfinstruct model fetch
@@ -21,6 +21,7 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.novelty
+	$(BIN)/python -m benchmarks.clean
 	$(BIN)/python -m benchmarks.generate
 
 bench-throttled: $(VENV)/.test
@@ -30,6 +31,9 @@ bench-throttled: $(VENV)/.test
 consumers: $(VENV)/.test
 	$(BIN)/python -m benchmarks.consumers
 
+bench-train: $(VENV)/.test
+	$(BIN)/python -m benchmarks.train_gpu
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -38,7 +42,7 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[local,dev]'
+	$(PIP) install -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.run
 
 clean:

@@ -1,4 +1,4 @@
-"""`make consumers`: our exports, read by `datasets`, TRL and LLaMA-Factory themselves.
+"""`make consumers`: our exports, read by `datasets`, TRL, LLaMA-Factory and Axolotl themselves.
 
 They get environments of their own under .consumers/, with pins that fit each other; the checks are
 tests/consumers/check.py. Rows are made here; the network is for the packages alone.
@@ -27,9 +27,15 @@ FIRST = ("torch==2.13.0",)
 # LLaMA-Factory 0.9.5 wants a TRL (≤ 0.24) that takes the wrong labels from a transformers as new as
 # it brings: apply_chat_template gives a mapping there, and TRL takes its length for the prompt's.
 PINS = {
-    "llama-factory": ("llamafactory==0.9.5", "transformers==5.6.0", "datasets==4.0.0"),
+    "llama-factory": (
+        "llamafactory==0.9.5", "transformers==5.6.0", "datasets==4.0.0", "addict==2.4.0",
+        "colorama==0.4.6",
+    ),
     "trl": ("trl==1.16.0", "transformers==5.23.0", "datasets==5.2.0"),
-}
+}  # fmt: skip
+# Its own pins want a GPU; its code for datasets needs no more than addict and colorama.
+WITHOUT_DEPENDENCIES = {"llama-factory": ("axolotl==0.19.0",)}
+CHECKS = {"llama-factory": ("datasets", "llama-factory", "axolotl"), "trl": ("datasets", "trl")}
 # Built for a torch with CUDA, and for pictures and sound alone.
 UNUSED = ("torchvision", "torchaudio")
 SPLIT = Choice(validation=0.2)
@@ -72,6 +78,7 @@ def exported(folder: Path) -> dict[str, Any]:
             stated["hf"][name].setdefault(file.lang, {})[file.split] = file.rows
         stated["hf"][name]["default"] = dict(default)
         factory = export(run, "llama-factory", out / "llama-factory", choice=SPLIT)
+        export(run, "axolotl", out / "axolotl", choice=SPLIT)
         stated["llama-factory"][name] = {}
         for file in factory.files:
             stated["llama-factory"][name].setdefault(file.lang, {})[file.split] = file.rows
@@ -91,6 +98,8 @@ def environment(name: str) -> Path:
     pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", *FIRST], check=True)
     subprocess.run([*pip, "install", *FIRST, *PINS[name]], check=True)
+    if alone := WITHOUT_DEPENDENCIES.get(name):
+        subprocess.run([*pip, "install", "--no-deps", *alone], check=True)
     subprocess.run([*pip, "uninstall", "-y", *UNUSED], check=True)
     done.write_text(wanted)
     return python
@@ -107,7 +116,7 @@ def main() -> None:
     for name in PINS:
         cache = {"HF_HOME": str(folder / f"cache-{name}")}
         check = [environment(name), "-W", "ignore", ROOT / "tests" / "consumers" / "check.py"]
-        command = [str(part) for part in (*check, folder, "datasets", name)]
+        command = [str(part) for part in (*check, folder, *CHECKS[name])]
         if code := subprocess.run(command, env={**settings, **cache}, check=False).returncode:
             raise SystemExit(code)
     print(f"all read, {time.monotonic() - began:.0f} s")

@@ -29,7 +29,8 @@ class Most(NamedTuple):
 
 @dataclass
 class Account:
-    """One endpoint with one model at one price. sent: attempts. paid: 200s received."""
+    """One endpoint with one model at one price. sent: attempts. paid: 200s received.
+    doubtful_completion: those of the doubtful tokens that an answer may have had."""
 
     url: str = ""
     model: str = ""
@@ -43,7 +44,15 @@ class Account:
     cost: int = 0
     doubtful: int = 0
     doubtful_tokens: int = 0
+    doubtful_completion: int = 0
     doubtful_cost: int = 0
+
+    def learn_price(self, price: Price) -> None:
+        """Charge at `price` what was bought before anybody said one."""
+        self.price = price
+        self.cost = price.cost(self.prompt_tokens, self.completion_tokens, self.cached_tokens)
+        most = self.doubtful_tokens - self.doubtful_completion, self.doubtful_completion
+        self.doubtful_cost = price.cost(*most)
 
     def worst(self, most: Most) -> int:
         """Picodollars that a request can cost at the most; 0 where no price is known."""
@@ -69,6 +78,7 @@ class Account:
         bill = Bill(self.worst(most), most.total)
         self.doubtful += 1
         self.doubtful_tokens += bill.tokens
+        self.doubtful_completion += most.completion
         self.doubtful_cost += bill.cost
         return bill
 

@@ -37,7 +37,15 @@ _LATER = {"structured": False, "choices": 1}
 
 
 _SAMPLING = ("temperature", "top_p", "max_tokens")
-_OWN_FIELDS = {"model", "prompt", "messages", "stream", "n", "stop", "seed", *_SAMPLING}
+_OWN_FIELDS = {
+    "model", "prompt", "messages", "stream", "n", "stop", "seed", "max_completion_tokens",
+    *_SAMPLING,
+}  # fmt: skip
+_NUMBERS = (
+    "n", "concurrency", "seed", "temperature", "top_p", "max_tokens", "timeout", "tasks",
+    "examples", "example_chars", "rouge_l", "patience", "max_barren", "choices", "rpm", "tpm",
+    "max_cost", "max_total_tokens", "price_in", "price_out",
+)  # fmt: skip
 
 
 class Config(BaseModel):
@@ -91,6 +99,14 @@ class Config(BaseModel):
     max_total_tokens: int | None = Field(default=None, ge=1)
     price_in: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     price_out: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+    @field_validator(*_NUMBERS, mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        # Else `max_cost = true` would mean one dollar.
+        if isinstance(value, bool):
+            raise ValueError("must be a number, not true or false")
+        return value
 
     @field_validator("concurrency")
     @classmethod
@@ -172,6 +188,10 @@ class Config(BaseModel):
             _ = parts.port  # Raises ValueError for one that cannot be.
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("must look like http://HOST:PORT/v1")
+            try:
+                parts.hostname.encode("idna")
+            except UnicodeError:
+                raise ValueError(f"{parts.hostname} can be the name of no host") from None
             if parts.username is not None or parts.password is not None:
                 raise ValueError("must not hold a user name or password; the key is OPENAI_API_KEY")
         return tuple(url.rstrip("/") for url in value)
@@ -296,7 +316,10 @@ def _read_toml(content: bytes, name: str) -> dict[str, Any]:
         raise UsageError(f"{name}: not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name}: not TOML: {error}") from None
-    fields = {key.replace("-", "_"): value for key, value in table.items()}
-    if "from" in fields:
-        fields["source"] = fields.pop("from")
+    fields: dict[str, Any] = {}
+    for written, value in table.items():
+        key = "source" if written == "from" else written.replace("-", "_")
+        if key in fields:
+            raise UsageError(f"{name}: {written}: said twice, with - and _ or as from and source")
+        fields[key] = value
     return fields

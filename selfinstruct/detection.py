@@ -109,7 +109,8 @@ def detect(text: str) -> str:
     own = len(_ENGLISH.intersection(words))
     if own:
         known = sum(word in _KNOWN for word in words)
-        if known >= 2 and (_EVERY if own > 1 else _EVERY_FEW) * known >= len(words):
+        every = _EVERY if own > 1 else _EVERY_FEW
+        if known >= min(2, len(words)) and every * known >= len(words):
             return "en"
     return _by_library(text, words)
 

@@ -11,6 +11,7 @@ Every class carries `retryable` (the generator's only question), `exit_code` (th
     ├── ProviderRefused         3   401, 403, unknown model, quota: final for every request
     ├── DiskError               4   a write or an fsync failed
     ├── GaveUp                  5   endpoint unreachable, or it kept failing
+    ├── TrainingFailed          5   a loss that is no number
     ├── BudgetReached           6   one more request could pass --max-cost or --max-total-tokens
     ├── Interrupted       130/143   SIGINT / SIGTERM
     └── RequestFailed           -   one attempt failed; never reaches the CLI by itself
@@ -81,6 +82,12 @@ class DiskError(SelfInstructError):
 
 class GaveUp(SelfInstructError):
     """The endpoint could not be reached or kept failing."""
+
+    exit_code = 5
+
+
+class TrainingFailed(SelfInstructError):
+    """A training went astray: more of it would not help."""
 
     exit_code = 5
 

@@ -26,7 +26,8 @@ _FIRST_EJECTION, _LONGEST_EJECTION = 1.0, 30.0
 
 @dataclass
 class Member:
-    """One endpoint: `id` is its number in the journal. gone: why it will never be asked again."""
+    """One endpoint: `id` is its number in the journal. answered: it gave an answer. gone: why it
+    will never be asked again."""
 
     id: int
     model: str
@@ -35,6 +36,7 @@ class Member:
     ejections: int = 0
     ejected_until: float = -math.inf
     trial: bool = False
+    answered: bool = False
     gone: str = ""
 
     def free(self, now: float) -> int:
@@ -110,6 +112,7 @@ class Fleet:
     def succeeded(self, member: Member) -> bool:
         """An answer came. True when this readmits an ejected endpoint."""
         member.throttle.succeeded()
+        member.answered = True
         back = bool(member.ejections)
         member.failures = member.ejections = 0
         member.ejected_until = -math.inf

@@ -6,7 +6,7 @@ the totals of what was bought. Reads nothing but what it is given; knows no netw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from selfinstruct.records import Reply, Ticket
 
 # A provider's batch may hold a token limit against us with this code.
 TOKEN_LIMIT = "token_limit_exceeded"
+# What a run may cost, as its last command said; the first one's words are in the header.
+TERMS = ("max_cost", "max_total_tokens", "price_in", "price_out")
 # Failures of a request in a batch that are its own; that its batch ended is not.
 _COUNTED = ("rate", "server", "transport", Malformed.kind)
 
@@ -73,12 +75,18 @@ class History:
     begun: int = 0
     failures: dict[Ticket, list[str]] = field(default_factory=dict)
     batch_limit: int = 0
+    _terms: dict[str, Any] = field(default_factory=dict)
     _outcomes: set[Ticket] = field(default_factory=set)
     _open: dict[tuple[Ticket, int], tuple[int, Most]] = field(default_factory=dict)
 
     @property
     def totals(self) -> Totals:
         return Totals.of(self.accounts.values())
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """The caps and prices that the last command gave, None for those that it did not."""
+        return self._terms or {name: self.header.get("config", {}).get(name) for name in TERMS}
 
     @classmethod
     def of(cls, facts: Iterable[tuple[int, Fact]]) -> History:
@@ -133,9 +141,19 @@ class History:
                 return number, None
         number = max(self.accounts, default=-1) + 1
         self.accounts[number] = Account(url, model, price)
-        stated = price.stored() if price else None
-        fact = {"type": "endpoint", "id": number, "url": url, "model": model, "price": stated}
-        return number, fact
+        return number, _endpoint_fact(number, self.accounts[number])
+
+    def learn_prices(self, prices: Mapping[str, Price]) -> list[Fact]:
+        """The facts to append, now that models have prices that had none when they were asked.
+
+        A cap is for the whole run: what they took then must count, too.
+        """
+        facts = []
+        for number, account in self.accounts.items():
+            if account.price is None and (price := prices.get(account.model)):
+                account.learn_price(price)
+                facts.append(_endpoint_fact(number, account))
+        return facts
 
     def add(self, offset: int, fact: Fact) -> None:
         """Take in the next fact. A body in it must be text, as a journal gives it back."""
@@ -153,9 +171,13 @@ class History:
             self._add_failure(fact)
         elif kind == "target":
             self.target = fact["n"]
+        elif kind == "terms":
+            self._terms = {name: fact.get(name) for name in TERMS}
         elif kind == "endpoint":
             price = Price.restored(fact["price"]) if fact["price"] else None
-            self.accounts[fact["id"]] = Account(fact["url"], fact["model"], price)
+            known = self.accounts.setdefault(fact["id"], Account(fact["url"], fact["model"], price))
+            if price and known.price is None:
+                known.learn_price(price)
         elif kind == "adapt":
             account = self.account(fact.get("to", -1))
             self.changes.setdefault((account.url, account.model), []).append(fact["change"])
@@ -241,6 +263,17 @@ class History:
         if request not in self.settled or request in self._outcomes:
             self.settled[request] = offset
             self._outcomes.discard(request)
+
+
+def _endpoint_fact(number: int, account: Account) -> Fact:
+    stated = account.price.stored() if account.price else None
+    return {
+        "type": "endpoint",
+        "id": number,
+        "url": account.url,
+        "model": account.model,
+        "price": stated,
+    }
 
 
 def ticket(fact: Fact) -> Ticket:

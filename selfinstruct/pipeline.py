@@ -21,7 +21,7 @@ from selfinstruct.exports import (
     file_digest,
     write_whole,
 )
-from selfinstruct.history import History, header_fact
+from selfinstruct.history import TERMS, History, header_fact
 from selfinstruct.journal import NAME as JOURNAL
 from selfinstruct.journal import Journal
 from selfinstruct.manifest import Manifest, read_manifest
@@ -79,6 +79,7 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
     if (
         history.header
         and not history.totals.paid
+        and not history.totals.doubtful
         and not history.batches
         and plan.fingerprint() != history.header["fingerprint"]
     ):
@@ -103,6 +104,9 @@ def open_run(plan: Plan, journal: Journal, directory: Path, watcher: Watcher) ->
     plan.check(history.header, directory)
     if history.target != config.n:
         journal.append({"type": "target", "n": config.n})
+    terms = {name: getattr(config, name) for name in TERMS}
+    if history.terms != terms:
+        journal.append({"type": "terms", **terms})
     if history.settled:
         watcher.notice(f"going on: {history.totals.paid} replies are already paid for")
     return history

@@ -50,18 +50,23 @@ def find_prices(config: Config) -> dict[str, Price]:
 
     Raises UsageError when there is a --max-cost but a price is unknown.
     """
-    table = load_prices(resources.files("selfinstruct").joinpath(NAME).read_bytes())
-    prices: dict[str, Price] = {}
+    prices = _list_prices(config)
     for model in config.models:
-        price = _price(config, model, table)
-        if price is not None:
-            prices[model] = price.batched() if config.batch_api else price
-        elif config.max_cost is not None:
+        if model not in prices and config.max_cost is not None:
             raise UsageError(
                 f"--max-cost: the price of {model} is not known",
                 hint="give --price-in and --price-out, USD per million tokens",
             )
+    if config.batch_api:
+        return {model: price.batched() for model, price in prices.items()}
     return prices
+
+
+def _list_prices(config: Config) -> dict[str, Price]:
+    """As `find_prices`, without any discount."""
+    table = load_prices(resources.files("selfinstruct").joinpath(NAME).read_bytes())
+    found = {model: _price(config, model, table) for model in config.models}
+    return {model: price for model, price in found.items() if price is not None}
 
 
 def _price(config: Config, model: str, table: Mapping[str, Price]) -> Price | None:
@@ -89,6 +94,9 @@ def make_routes(
 ) -> tuple[list[OpenAIProvider], list[Route], Fleet]:
     """Providers (to be entered), their routes and the fleet of them, all in the same order."""
     prices = find_prices(config)
+    # At the full price: how that was bought is not known of each request.
+    for priced in history.learn_prices(_list_prices(config)):
+        journal.append(priced)
     providers, routes, members = [], [], []
     for id, endpoint in enumerate(endpoints):
         # The embedded model's port is another one each time.

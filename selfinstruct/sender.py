@@ -149,8 +149,6 @@ class Sender:
         try:
             reply: Reply = await retrying(self._attempt, attempts)
         except Outcome as outcome:
-            if outcome.reason == "bad_request" and not self._breakers[job.need.model].answered:
-                raise ProviderRefused(str(outcome)) from None
             return self._settle_without(job.request, outcome.reason, str(outcome))
         except RequestFailed as error:
             if self._stopping():
@@ -203,6 +201,10 @@ class Sender:
             self._lose(error, where, entered)
             raise
         except RequestFailed as error:
+            if isinstance(error, Outcome) and self._suits_nothing(error, entered):
+                refused = ProviderRefused(str(error))
+                self._lose(refused, where, entered)
+                raise refused from None
             if isinstance(error, Malformed):
                 route.account.paid += 1
             if error.billed:
@@ -272,6 +274,10 @@ class Sender:
                 f"{route.provider.base_url}: {why}",
                 hint="is the server up? the same command goes on from here",
             )
+
+    def _suits_nothing(self, error: Outcome, entered: Pass) -> bool:
+        """A bad request, says an endpoint that never answered one: then it is not the request."""
+        return error.reason == "bad_request" and not entered.member.answered
 
     def _lose(self, error: ProviderRefused, where: dict[str, Any], entered: Pass) -> None:
         """An endpoint refuses for good: go on without it, if another one serves its model."""

@@ -41,6 +41,8 @@ class Throttle:
         self._caps = {"requests": rpm, "tokens": tpm}
         self._said: dict[str, float | None] = {"requests": None, "tokens": None}
         self._buckets: dict[str, Bucket] = {}
+        # The most tokens that a request had which was answered.
+        self._served = 0
         self._pacer = Pacer()
         self.in_flight = 0
 
@@ -100,10 +102,24 @@ class Throttle:
         self.in_flight -= 1
         if used is None:
             return
+        if used:
+            self._serve(now, tokens)
         if bucket := self._buckets.get("tokens"):
             bucket.give_back(now, tokens - used)
         if used == 0 and (bucket := self._buckets.get("requests")):
             bucket.give_back(now, 1)
+
+    def _serve(self, now: float, tokens: int) -> None:
+        """A limit that an answered request was above is none, or none of what we count."""
+        self._served = max(self._served, tokens)
+        said = self._said["tokens"]
+        if said is not None and said < self._served:
+            self._said["tokens"] = None
+            bucket = self._buckets.pop("tokens", None)
+            if bucket and self.per_minute("tokens") is not None:
+                flag = self._bucket("tokens", now)
+                bucket.change(now, flag.rate, flag.burst)
+                self._buckets["tokens"] = bucket
 
     def succeeded(self) -> None:
         """An answer arrived; call before `ended`."""
@@ -159,6 +175,8 @@ class Throttle:
         for kind, limit, reset in said:
             # What takes longer than a minute to be there again is a limit per hour or day.
             of_a_minute = reset is None or reset <= _MINUTE
+            if kind == "tokens" and limit is not None and limit < self._served:
+                continue
             if limit is not None and of_a_minute and limit != self._said[kind]:
                 self._said[kind] = limit
                 if kind == "requests":

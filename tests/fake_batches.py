@@ -39,7 +39,8 @@ class Ending:
     a `batch_expired` line, or none after a cancellation.
 
     faults: index of a request → an error or sale kind of the scripted texts, or "silent" (no
-    line), "garbage" (a line that is no JSON), "no_response" (an error in place of a response).
+    line), "lost_line" (no line, but sold and counted), "garbage" (a line that is no JSON),
+    "no_response" (an error in place of a response).
     extra: whole lines at the end of the output file. errors: what validation found.
     """
 
@@ -278,6 +279,7 @@ class FakeBatches:
     def _end(self, batch: FakeBatch, status: str) -> None:
         output: list[bytes] = []
         errors: list[bytes] = []
+        lost = 0
         for index, request in enumerate(batch.requests):
             fault = batch.ending.faults.get(index, OK)
             late = batch.ending.answered is not None and index >= batch.ending.answered
@@ -285,6 +287,9 @@ class FakeBatches:
                 errors.append(_line(request, None, {"code": "batch_expired", "message": "late"}))
             elif late or fault == "silent":
                 continue
+            elif fault == "lost_line":
+                lost += 1
+                batch.sold[request["custom_id"]] += 1
             elif fault == "garbage":
                 output.append(b'{"id": "batch_req_')
                 batch.sold[request["custom_id"]] += 1
@@ -295,7 +300,7 @@ class FakeBatches:
                 batch.sold[request["custom_id"]] += code == 200
                 lines = output if code == 200 else errors
                 lines.append(_line(request, (code, json.loads(content)), None))
-        batch.completed = len(output)
+        batch.completed = len(output) + lost
         # Any order will do, says the documentation.
         output.reverse()
         output.extend(batch.ending.extra)

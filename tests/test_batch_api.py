@@ -17,7 +17,7 @@ from selfinstruct.budget import Budget
 from selfinstruct.errors import UsageError
 from selfinstruct.history import History
 from selfinstruct.journal import Journal
-from selfinstruct.providers.batch_api import read_lines
+from selfinstruct.providers.batch_api import Seen, read_lines
 from tests.cli import (
     KEY,
     Done,
@@ -454,6 +454,17 @@ def test_unknown_double_and_unreadable_lines(tmp_path: Path) -> None:
     assert verify(out) == []
 
 
+def test_a_counted_answer_without_a_line_may_have_been_charged(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with FakeBatches(TEXTS, endings=[Ending(faults={2: "lost_line"})]) as fake:
+        done = buy(fake, out)
+        assert done.code == 0, done.err
+        assert fake.sold()["en-2"] == 2
+    [lost] = facts(out, "failure")
+    assert (lost["k"], lost["class"], lost["billed"]) == (2, "batch", True)
+    assert verify(out) == []
+
+
 # ── leaving, coming back, cancelling ─────────────────────────────────────────────────────────
 
 
@@ -740,6 +751,7 @@ def test_the_poll_variable() -> None:
         b'{"custom_id":"a","response":{}}',
         b'{"custom_id":"a","response":{"status_code":null}}',
         b'{"response":{"status_code":200}}',
+        b'{"custom_id":"a","response":{"status_code":1e999}}',
     ],
 )
 def test_lines_that_nobody_can_read(raw: bytes) -> None:
@@ -748,6 +760,11 @@ def test_lines_that_nobody_can_read(raw: bytes) -> None:
     assert bad is None
     assert line is not None
     assert line.body == '{"a": "\\ud800"}'
+
+
+@pytest.mark.parametrize("errors", [5, {"data": 5}, {"data": [5]}, {"data": "x"}, [], None])
+def test_errors_of_a_batch_in_any_shape(errors: object) -> None:
+    assert Seen.read({"id": "b", "status": "failed", "errors": errors}).errors == ()
 
 
 def test_a_copied_token_is_no_other_runs(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ CONTRACT: dict[str, Any] = {
 
 WRONG: dict[str, list[Any]] = {
     "n": [0, -1, "many", 1.5],
-    "base_url": ["ftp://host/v1", "host:8000", "http://", "http://[::1", "/v1", "file:///etc/passwd"],
+    "base_url": ["ftp://host/v1", "host:8000", "http://", "http://[::1", "/v1", "file:///etc/passwd",
+                 "http://a..b/v1", f"http://{'a' * 64}.net/v1"],
     "api": ["soap", ""],
     "concurrency": [0, -1, 4097, "some"],
     "seed": ["x", 1.5],
@@ -187,6 +188,24 @@ def test_what_json_cannot_say_is_refused() -> None:
     for value in ("1979-05-27", "nan", "inf"):
         message = refusal({"base_url": FLAG_URL}, f"[extra_body]\ntop_k = {value}")
         assert message.startswith("my.toml: extra_body"), value
+
+
+@pytest.mark.parametrize("key", ["n", "max_cost", "rpm", "concurrency", "price_in", "choices"])
+def test_true_is_no_number(key: str) -> None:
+    other = "" if key == "n" else "n = 5\n"
+    message = refusal({"n": None}, f"{other}{key} = true")
+    assert message == f"my.toml: {key}: must be a number, not true or false"
+
+
+def test_a_key_that_is_said_twice() -> None:
+    message = refusal({}, "max-cost = 3\nmax_cost = 30")
+    assert message.startswith("my.toml: max_cost: said twice")
+
+
+def test_the_length_of_an_answer_is_an_option_of_its_own() -> None:
+    """Or a request could cost more than what is set aside for it."""
+    message = refusal({"base_url": FLAG_URL}, "[extra_body]\nmax_completion_tokens = 100000")
+    assert "max_completion_tokens: selfinstruct sends that itself" in message
 
 
 def test_a_table_is_an_unknown_key() -> None:
@@ -303,7 +322,7 @@ def test_what_decides_the_data_is_in_the_fingerprint(field: str) -> None:
 
 def test_every_field_is_known_to_matter_or_not() -> None:
     # Paths matter as little as the bytes behind them matter much (plan.py).
-    assert set(CHANGES) == set(Config.model_fields) - {"seeds", "source"}
+    assert set(CHANGES) == set(Config.model_fields) - {"seeds", "source", "known"}
     assert "seeds" not in make().generation()
 
 

@@ -128,6 +128,21 @@ def test_an_endpoint_that_refuses_for_good_is_left_out(
     assert "check OPENAI_API_KEY" in done.complaint
 
 
+def test_an_endpoint_to_which_every_request_is_bad_is_left_out(
+    pair: tuple[ServerProcess, ServerProcess], out: Path, tmp_path: Path
+) -> None:
+    """Which endpoint is asked must not decide which requests are given up."""
+    one, two = pair
+    two.reset(Script(**{**REPLIES.to_json(), "refuse_params": {"model": None}}))
+    done = generate(one, out, *both(pair), n=100)
+    assert done.code == 0, done.err
+    assert done.err.count(f"going on without {two.base_url}: HTTP 400") == 1
+    assert facts(out, "outcome") == []
+    alone = tmp_path / "alone"
+    assert generate(one, alone, n=100).code == 0
+    assert data(out) == data(alone)
+
+
 def test_each_endpoint_may_have_its_own_key(
     pair: tuple[ServerProcess, ServerProcess], out: Path
 ) -> None:

@@ -5,6 +5,7 @@ Concurrency 1 where the order of arrival matters, so that `fault_plan` names req
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import resource
@@ -16,7 +17,11 @@ from typing import Any, Literal
 
 import pytest
 
+from selfinstruct.config import make_config
+from selfinstruct.errors import TransportFailed
 from selfinstruct.journal import Fact, body_of
+from selfinstruct.records import Prompt
+from selfinstruct.routes import Endpoint, make_provider
 from selfinstruct.verify import verify
 from tests.cli import (
     KEY,
@@ -212,6 +217,30 @@ def test_a_broken_connection_is_retried(server: ServerProcess, out: Path) -> Non
     assert messages["no complete answer in 3 s"] == 2  # hang, slow_loris
     assert server.ledger().sold == stated["requests"]["paid"] + len(LOST_SALES)
     assert facts(out, "outcome") == []
+
+
+def test_an_answer_that_goes_on_and_on_does_not_fill_the_memory() -> None:
+    """At full speed: the deadline alone would let it grow for ten minutes."""
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            for _mebibyte in range(100):
+                writer.write(b"100000\r\n%b\r\n" % (b" " * (1 << 20)))
+                await writer.drain()
+            writer.write(b"0\r\n\r\n")
+
+    async def ask() -> None:
+        server = await asyncio.start_server(flood, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        config = make_config({"n": 1, "base_url": url, "model": "m"}, environment={})
+        async with server, make_provider(config, Endpoint(url, KEY, "m"), ()) as provider:
+            await provider.send(Prompt("Go on.", (), (), 1, 1, 1))
+
+    with pytest.raises(TransportFailed, match="more than 64 MiB") as failed:
+        asyncio.run(ask())
+    assert failed.value.billed
 
 
 def test_malformed_answers_are_kept_and_asked_for_again(server: ServerProcess, out: Path) -> None:

@@ -19,7 +19,7 @@ from selfinstruct.errors import DiskError, UsageError
 from selfinstruct.exporting.export import export
 from selfinstruct.exports import MANIFEST, RECORDS, REJECTED
 from selfinstruct.formats import FORMATS
-from selfinstruct.importing import import_files, language, rows
+from selfinstruct.importing import import_files, rows
 from selfinstruct.manifest import read_manifest
 from selfinstruct.plan import Plan
 from tests import cli
@@ -55,7 +55,7 @@ def texts(directory: Path) -> list[tuple[str, str, str, str]]:
     return [(row["lang"], row["instruction"], row["input"], row["output"]) for row in found]
 
 
-@pytest.mark.parametrize("module", [language, rows])
+@pytest.mark.parametrize("module", [rows])
 def test_doctests(module: Any) -> None:
     done = doctest.testmod(module)
     assert done.attempted
@@ -169,15 +169,19 @@ def test_malformed_rows_are_listed(tmp_path: Path) -> None:
     rejected = lines(out / REJECTED)
     assert [row["id"] for row in rejected] == [f"{path}:{number}" for number in (2, 3, 4, 5)]
     assert {row["reason"] for row in rejected} == {"malformed"}
-    assert rejected[1]["evidence"] == "no layout that is known has these fields: text"
+    assert (
+        rejected[1]["evidence"] == "no known layout has the fields 'text'; name one with --format"
+    )
     assert rejected[2]["evidence"] == "no answer: the last turn is the user's"
     assert rejected[0]["instruction"] == "{broken", "what stood there is not lost"
-    assert done.shown[1] == f"{path}:3: no layout that is known has these fields: text"
+    assert (
+        done.shown[1] == f"{path}:3: no known layout has the fields 'text'; name one with --format"
+    )
 
 
 def test_strict_refuses_them(tmp_path: Path) -> None:
     path = file_of(tmp_path / "a.jsonl", [RIVER, {"text": "x"}])
-    with pytest.raises(UsageError, match=r"a\.jsonl:2: no layout that is known"):
+    with pytest.raises(UsageError, match=r"a\.jsonl:2: no known layout"):
         import_files([path], tmp_path / "out", strict=True)
     assert not list((tmp_path / "out").iterdir())
 

@@ -207,6 +207,35 @@ def test_the_cap_holds_and_the_run_goes_on_with_a_higher_one(
     assert data(out) == data(free)
 
 
+def test_a_cap_of_a_later_command_holds_for_resume(server: ServerProcess, out: Path) -> None:
+    small = ("--max-tokens", "800")
+    assert generate(server, out, *small, n=20).code == 0
+    assert generate(server, out, *small, *PRICE, "--max-cost", "0.05", n=400).code == 6
+    sold = server.ledger().sold
+    done = run("resume", out)
+    assert done.code == 6, done.err
+    assert "of $0.050 spent" in done.complaint
+    assert server.ledger().sold == sold
+    # The prices are known by now, too.
+    assert run("resume", out, "--max-cost", "0.08").code == 6
+    assert manifest(out)["cost"]["usd"] > 0.05
+    assert run("resume", out).code == 6
+    assert generate(server, out, *small, n=400).code == 0, "a whole command says it all anew"
+
+
+def test_what_may_have_been_billed_is_not_thrown_away(server: ServerProcess, out: Path) -> None:
+    """Another run may take over a directory in which nothing was bought; this is not sure here."""
+    server.reset(Script(latency=60.0))
+    with running(*asked(server, out, n=100)) as process:
+        server.wait(in_flight=4)
+        process.kill()
+        process.communicate()
+    server.reset(REPLIES)
+    done = generate(server, out, "--max-tokens", "100", n=100)
+    assert done.code == 2
+    assert "was made with max_tokens = 3072" in done.complaint
+
+
 def test_a_cap_on_tokens(server: ServerProcess, out: Path) -> None:
     done = generate(server, out, "--max-tokens", "500", "--max-total-tokens", "60000", n=900)
     assert done.code == 6
@@ -262,6 +291,33 @@ def test_what_a_changed_price_bought_stays_what_it_was(server: ServerProcess, ou
     first = manifest(out)["cost"]["usd"]
     assert generate(server, out, "--price-in", "0", "--price-out", "0", n=100).code == 0
     assert manifest(out)["cost"]["usd"] == first
+    assert verify(out) == []
+
+
+def test_what_was_bought_before_a_price_was_known_counts_as_well(
+    server: ServerProcess, out: Path
+) -> None:
+    """The cap is for the whole run, also when only a later process hears of a price."""
+    server.reset(Script(tasks_per_reply=17, fault_plan=("reset",)))
+    assert generate(server, out, "--concurrency", "1", n=100).code == 0
+    server.use(Script(latency=60.0))
+    with running(*asked(server, out, n=200)) as process:
+        server.wait(in_flight=4)
+        process.kill()
+        process.communicate()
+    server.use(REPLIES)
+    most = next(fact["most"] for fact in facts(out, "intent"))
+    doubtful = (1 + 4) * (most[0] + 10 * most[1]) / 1e6
+    sold, cap = server.ledger().requests, sold_for(out) + doubtful
+    done = generate(server, out, *PRICE, "--max-cost", f"{cap:.6f}", n=200)
+    assert done.code == 6, done.err
+    assert server.ledger().requests == sold
+    found = run("status", out, "--json").json["cost"]
+    assert found["usd"] == pytest.approx(sold_for(out), abs=2e-6)
+    assert found["doubtful_usd"] == pytest.approx(doubtful, rel=0.01)
+    assert found == manifest(out)["cost"]
+    assert generate(server, out, *PRICE, "--max-cost", "9", n=200).code == 0
+    assert manifest(out)["cost"]["usd"] == pytest.approx(sold_for(out), abs=2e-6)
     assert verify(out) == []
 
 

@@ -130,7 +130,7 @@ def test_missing_extras_do_not_matter(junk: object) -> None:
     assert read({"choices": [{"text": "a"}]}) == Reply(3, "a")
 
 
-@pytest.mark.parametrize("count", [-1, 1.5, "7", True, None, [7]])
+@pytest.mark.parametrize("count", [-1, 1.5, "7", True, None, [7], 10**13, 10**40])
 def test_a_nonsensical_token_count_is_no_count(count: object) -> None:
     reply = read(completion(usage={"prompt_tokens": count, "completion_tokens": 7}))
     assert (reply.prompt_tokens, reply.completion_tokens) == (None, 7)
@@ -640,6 +640,15 @@ def test_refused_choices_are_dropped_once(status: int, body: object) -> None:
 )
 def test_other_errors_drop_nothing(status: int, body: object, kind: type[Exception]) -> None:
     assert isinstance(refused(status, body), kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "billed"), [(500, False), (502, False), (503, False), (504, True), (524, True)]
+)
+def test_what_a_gateway_waits_for_no_longer_may_be_billed(status: int, billed: bool) -> None:
+    error = refused(status, openai("Gateway timeout"))
+    assert isinstance(error, ServerFailed)
+    assert error.billed == billed
 
 
 def test_the_old_parameters_are_dropped_as_before() -> None:

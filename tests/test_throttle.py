@@ -330,6 +330,28 @@ def test_what_can_never_fit_is_said() -> None:
     assert throttle.never_fits(501)
 
 
+@pytest.mark.parametrize("tpm", [None, 6000.0])
+def test_a_limit_of_tokens_that_an_answered_request_was_above_is_none(tpm: float | None) -> None:
+    throttle = Throttle(tpm=tpm)
+    for now in (0.0, 100.0):
+        throttle.started(now, 3600)
+        throttle.learned(now, RateLimits(limit_tokens=1.0))
+        throttle.succeeded()
+        throttle.ended(now, 3600, used=2000)
+        assert throttle.per_minute("tokens") == tpm
+        assert not throttle.never_fits(3700)
+        assert throttle.wait(now + 60.0, 3700) == 0
+    # What the flag says holds for all that.
+    throttle.started(200.0, 3600)
+    assert bool(throttle.wait(200.0, 3600)) == bool(tpm)
+    # A refused one shows nothing.
+    other = Throttle()
+    other.started(0.0, 3600)
+    other.learned(0.0, RateLimits(limit_tokens=500.0))
+    other.ended(0.0, 3600, used=0)
+    assert other.never_fits(3600)
+
+
 def test_a_limit_of_a_day_is_not_one_of_a_minute() -> None:
     throttle = Throttle()
     throttle.learned(0.0, RateLimits(limit_requests=200.0, reset_requests=432.0))

@@ -178,7 +178,8 @@ class Batches:
         elif seen.errors:
             found = self._reading.refused_whole(place, dialect_of(batch), seen)
         code = next((str(e.get("code")) for e in seen.errors), "")
-        self._reading.end(batch, seen.status, code=code, billed=bool(found.unreadable))
+        billed = found.unreadable > 0 or (seen.status != "failed" and seen.completed > found.lines)
+        self._reading.end(batch, seen.status, code=code, billed=billed)
         return await self._go_on(batch, seen, found)
 
     async def _submit(self, batch: OpenBatch, place: Place) -> bool:

@@ -30,8 +30,9 @@ from selfinstruct.records import Ticket
 
 @dataclass
 class Findings:
-    """What the lines of a batch said beside the replies."""
+    """What the lines of a batch said beside the replies. lines: how many requests have one."""
 
+    lines: int = 0
     unreadable: int = 0
     unknown: int = 0
     adapted: bool = False
@@ -78,6 +79,7 @@ class Reading:
                     found.unknown += 1
                 else:
                     done.add(read.custom_id)
+                    found.lines += 1
                     if names[read.custom_id] in batch.held:
                         self._take(batch, place, names[read.custom_id], read, found)
         self._ledger.journal.sync()
@@ -161,7 +163,8 @@ class Reading:
 
     def end(self, batch: OpenBatch, status: str, *, code: str = "", billed: bool = False) -> None:
         """Give back what the batch holds, then close it. billed: lines were there that nobody can
-        read, so that what has no answer may have been charged."""
+        read, or answers counted that the files lack, so that what has no answer may have been
+        charged."""
         error = BatchEnded(f"the batch ended without an answer: {status}")
         for request in sorted(batch.held):
             fact = {**self._ledger.where(batch, request), **error.stored()}

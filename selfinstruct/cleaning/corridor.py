@@ -49,8 +49,8 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
     """
     _refuse_overwriting(settings, out)
     rules = Rules(settings.profile)
-    comparer = Comparer(index_maker(settings, rules))
     with (
+        index_maker(settings, rules) as make_index,
         Parts(out, file_names(settings)) as parts,
         open_sources(settings.inputs) as sources,
         _signals() as stopped,
@@ -65,6 +65,7 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
         }
         state = parts.state(facts)
         tally = Tally.of(state["tally"]) if state else Tally()
+        comparer = Comparer(make_index)
         judge = RowJudge(settings, rules, evaluation.runs)
         writer = RowWriter(settings, parts, tally)
         parts.open(state)

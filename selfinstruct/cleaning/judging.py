@@ -7,13 +7,13 @@ repeats another one is not known here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from selfinstruct.cleaning.rules import Rules
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.decontamination import Decontamination
 from selfinstruct.detection import row_language
-from selfinstruct.formats import Format, get_format, recognise
+from selfinstruct.formats import Format, get_format, recognise, unknown_layout
 from selfinstruct.languages import get_language, judging_language
 from selfinstruct.novelty import Neighbour
 from selfinstruct.reading import Row
@@ -136,13 +136,3 @@ def said(example: Example) -> list[tuple[str, str]]:
         )
     ]
     return [(name, text) for name, text in (("system", example.system), *named) if text]
-
-
-def unknown_layout(fields: Mapping[str, Any]) -> str:
-    """The reason why a row that no layout fits is malformed.
-
-    >>> unknown_layout({"question": "…"})
-    "no known layout has the fields 'question'; name one with --format"
-    """
-    names = ", ".join(repr(str(name))[:40] for name in list(fields)[:8]) or "none"
-    return f"no known layout has the fields {names}; name one with --format"

@@ -1,6 +1,6 @@
 """The command line: arguments → config → one call. No logic beyond printing lives here."""
 
-from selfinstruct.cli import cleaning, making, moving, viewing
+from selfinstruct.cli import chatting, cleaning, making, moving, training, viewing
 from selfinstruct.cli.frame import app
 
-__all__ = ["app", "cleaning", "making", "moving", "viewing"]
+__all__ = ["app", "chatting", "cleaning", "making", "moving", "training", "viewing"]

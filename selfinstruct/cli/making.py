@@ -100,7 +100,9 @@ def resume(
         "rpm": rpm, "tpm": tpm, "max_cost": max_cost, "max_total_tokens": max_total_tokens,
         "price_in": price_in, "price_out": price_out, "timeout": timeout,
     }  # fmt: skip
-    overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    given = {key: value for key, value in flags.items() if value is not None}
+    # A cap holds until another one is given, whichever command gave it.
+    overrides: dict[str, Any] = {**history.terms, **given}
     if history.target != 0:
         overrides["n"] = history.target
     plan = Plan.from_header(history.header, directory, overrides)

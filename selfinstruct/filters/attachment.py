@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from selfinstruct.filters.windows import READ
 from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
@@ -22,6 +23,6 @@ def attachment(task: Task, language: Language) -> Verdict | None:
         text: str = getattr(task, name)
         if len(text) > _LONGEST or not language.marks.attachment.fullmatch(text.strip()):
             continue
-        if not language.marks.about_links.search(task.instruction):
+        if not language.marks.about_links.search(task.instruction, 0, READ):
             return Verdict("attachment", f"{name} is {text.strip()[:80]!r}")
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from selfinstruct.filters.windows import READ
 from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
@@ -40,6 +41,6 @@ def linked_input(task: Task, language: Language) -> Verdict | None:
     rest, links = _LINK.subn(" ", given)
     if not links or _LETTER.search(_LABEL.sub(" ", _PIECE.sub(" ", rest).strip())):
         return None
-    if language.marks.about_links.search(task.instruction) and not _PICTURE.search(given):
+    if language.marks.about_links.search(task.instruction, 0, READ) and not _PICTURE.search(given):
         return None
     return Verdict("linked_input", given[:120])

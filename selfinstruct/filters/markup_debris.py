@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from selfinstruct.filters.windows import around, ends
+from selfinstruct.filters.windows import around, ends, is_about
 from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
@@ -26,7 +26,7 @@ _ESCAPE = re.compile(
 # Quotes with a backslash, as in a JSON string.
 _QUOTE = re.compile(r"\\\"[^\"\\\n]{1,80}\\\"")
 _CODE = re.compile(
-    r"```|`[^`\n]*[<&\\]|[;{}]\s*$|^\s*(?:<|#include|import |def |print)|\w\(\"|=[\"']",
+    r"```|`[^`\n]*[<&\\]|[;{}]\s*$|^[^\S\n]*(?:<|#include|import |def |print)|\w\(\"|=[\"']",
     re.MULTILINE,
 )
 
@@ -46,16 +46,8 @@ def markup_debris(task: Task, language: Language) -> Verdict | None:
         match = (
             _ENTITY.search(text) or _TAG.search(text) or _ESCAPE.search(text) or _QUOTE.search(text)
         )
-        if match and not _about_markup(task, language, text):
+        if match and not (_CODE.search(text) or is_about(language.marks.about_markup, task)):
             return Verdict(
                 "markup_debris", f"{name} has {around(text, match.start(), match.end(), 0)}"
             )
     return None
-
-
-def _about_markup(task: Task, language: Language, text: str) -> bool:
-    about = language.marks.about_markup
-    # A language without the word list is asked in English: code is named in it everywhere.
-    return bool(
-        about.search(task.instruction) or about.search(task.input[:500]) or _CODE.search(text)
-    )

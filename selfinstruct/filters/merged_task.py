@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from selfinstruct.filters.windows import around, ends
+from selfinstruct.filters.windows import READ, around, ends
 from selfinstruct.languages import Language
 from selfinstruct.languages.marks import Marks
 from selfinstruct.records import Task, Verdict
@@ -62,7 +62,8 @@ def merged_task(task: Task, language: Language) -> Verdict | None:
     if match is None and "\n" in answer and (":" in answer or "：" in answer):
         match = _labelled(language.marks).search(answer) or _TURNS.search(answer)
         # What an answer begins with is its form; what it goes on with is another task.
-        if match and (not match.start() or language.marks.about_tasks.search(task.instruction)):
+        about = language.marks.about_tasks
+        if match and (not match.start() or about.search(task.instruction, 0, READ)):
             match = None
     if match is None:
         return None

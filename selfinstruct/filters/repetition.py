@@ -13,7 +13,7 @@ import re
 import zlib
 from collections import Counter
 
-from selfinstruct.filters.windows import ends
+from selfinstruct.filters.windows import ends, is_about
 from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
@@ -25,7 +25,7 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 # A sentence shorter than this may well come back.
 _SENTENCE = 10
 # Tables, code and markup repeat by nature.
-_BUILT = re.compile(r"^\s*(?:[|+<{}]|[-=_*]{3}|def |for |if |public |import )", re.MULTILINE)
+_BUILT = re.compile(r"^[^\S\n]*(?:[|+<{}]|[-=_*]{3}|def |for |if |public |import )", re.MULTILINE)
 
 
 def repetition(
@@ -48,8 +48,7 @@ def repetition(
     evidence = _tail(answer, times) or _sentence(answer, times, share) or _packed(answer, ratio)
     if not evidence:
         return None
-    about = language.marks.about_repeats
-    if about.search(task.instruction) or about.search(task.input[:200]) or _BUILT.search(answer):
+    if _BUILT.search(answer) or is_about(language.marks.about_repeats, task):
         return None
     return Verdict("repetition", evidence)
 

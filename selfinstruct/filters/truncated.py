@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from selfinstruct.filters.windows import around, last_line
+from selfinstruct.filters.windows import READ, around, last_line
 from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
@@ -15,7 +15,7 @@ _NUMERIC = re.compile(r"[\d\s.,;:()=+*/^-]*")
 # A last line of so many characters is no name, title or item; alone, fewer say as much.
 _LINE = 20
 _ALONE = 12
-_READ = 160
+_TAIL = 160
 _CLOSED = (".", "!", "?", "。", "！", "？", '"', "”", ")", "）", "}")
 
 
@@ -28,12 +28,12 @@ def truncated(task: Task, language: Language) -> Verdict | None:
     >>> from selfinstruct.languages import get_language
     >>> task = Task("What is calcium?", "", "Calcium is an element with the atomic number of")
     >>> truncated(task, get_language("en")).evidence
-    "ends in 'h the atomic number of'"
+    "ends in 'ent with the atomic number of'"
     """
     answer = task.output.rstrip()
     if "```" in answer and len(_FENCE.findall(answer)) % 2:
         return Verdict("truncated", "a code fence is open")
-    last = last_line(answer)[-_READ:]
+    last = last_line(answer)[-_TAIL:]
     if _NUMBER.fullmatch(last):
         return None if _NUMERIC.fullmatch(answer) else Verdict("truncated", f"ends in {last!r}")
     if len(last) < (_LINE if len(answer) > len(last) else _ALONE):
@@ -43,6 +43,6 @@ def truncated(task: Task, language: Language) -> Verdict | None:
     marks = language.marks
     pattern = marks.announcing if last.endswith((":", "：")) else marks.dangling
     match = pattern.search(last)
-    if not match or marks.about_words.search(task.instruction):
+    if not match or marks.about_words.search(task.instruction, 0, READ):
         return None
     return Verdict("truncated", f"ends in {around(last, match.start(), match.end())}")

@@ -6,6 +6,14 @@
 
 from __future__ import annotations
 
+import re
+
+from selfinstruct.records import Task
+
+# What is read to learn what a task is about. Characters.
+READ = 2000
+_GLANCE = 500
+
 
 def ends(text: str, size: int) -> str:
     """The text if it has at most 2·size characters, else its first and last `size` as two lines."""
@@ -28,3 +36,12 @@ def around(text: str, start: int, end: int, beside: int = 20) -> str:
     "'cde'"
     """
     return repr(text[max(0, start - beside) : min(end, start + 80) + beside])
+
+
+def is_about(pattern: re.Pattern[str], task: Task) -> bool:
+    """Whether the instruction, or the beginning of the input, has what the pattern finds.
+
+    >>> is_about(re.compile("code"), Task("Mend this code.", "", "x = 1"))
+    True
+    """
+    return bool(pattern.search(task.instruction, 0, READ) or pattern.search(task.input, 0, _GLANCE))

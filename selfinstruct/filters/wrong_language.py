@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from selfinstruct.detection import detect
-from selfinstruct.filters.windows import ends
+from selfinstruct.filters.windows import READ, ends
 from selfinstruct.languages import Language
 from selfinstruct.records import Task, Verdict
 
@@ -43,7 +43,7 @@ def wrong_language(task: Task, language: Language) -> Verdict | None:
     written = detect(output)
     if not written or written == language.code:
         return None
-    if language.marks.about_languages.search(task.instruction):
+    if language.marks.about_languages.search(task.instruction, 0, READ):
         return None
     asked = detect(ends(task.instruction, _WINDOW))
     if not asked or written[:2] == asked[:2] or written == detect(ends(task.input, _WINDOW)):

@@ -14,6 +14,8 @@ from selfinstruct.formats.messages import MESSAGES, TRL
 from selfinstruct.formats.sharegpt import SHAREGPT
 from selfinstruct.formats.ziya import ZIYA
 
+# Fields of a row that a message names.
+_NAMED = 6
 # In the order in which a row is asked whether it is one of them.
 FORMATS: dict[str, Format] = {
     layout.name: layout
@@ -55,6 +57,18 @@ def recognise(fields: Fields) -> Format | None:
     return next((layout for layout in FORMATS.values() if layout.knows(fields)), None)
 
 
+def unknown_layout(fields: Fields) -> str:
+    """The phrase for a row that no layout knows.
+
+    >>> unknown_layout({"question": "Which river is the longest?"})
+    "no known layout has the fields 'question'; name one with --format"
+    """
+    names = [repr(name[:40]) for name in fields]
+    more = ", …" if len(names) > _NAMED else ""
+    said = ", ".join(names[:_NAMED]) + more if names else "of an empty object"
+    return f"no known layout has the fields {said}; name one with --format"
+
+
 __all__ = [
     "FORMATS",
     "Fields",
@@ -65,4 +79,5 @@ __all__ = [
     "question",
     "read_alpaca",
     "recognise",
+    "unknown_layout",
 ]

@@ -2,6 +2,9 @@
 
 BELLE's 1M and 2M sets have the same three (LianjiaTech/BELLE). The two optional fields are those of
 LLaMA-Factory: earlier exchanges as pairs, the oldest first, and the system message.
+
+>>> BELLE_1M.row("zh-000003-01", Example(Task("说出一条河的名字。", "", "长江。")))
+{'instruction': '说出一条河的名字。', 'input': '', 'output': '长江。'}
 """
 
 from __future__ import annotations

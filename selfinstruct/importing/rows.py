@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from selfinstruct.formats import Fields, Format, question, recognise
-from selfinstruct.importing.language import row_language
+from selfinstruct.detection import row_language
+from selfinstruct.formats import Format, question, recognise, unknown_layout
 from selfinstruct.languages import LANGUAGES
 from selfinstruct.reading import Row
 from selfinstruct.records import Example, Task
-
-_NAMED = 6
 
 
 class Found(NamedTuple):
@@ -35,17 +33,21 @@ def understand(row: Row, layout: Format | None, lang: str) -> Found:
     ('长江。', 'zh', 'belle-0.5m', '7')
     >>> understand(Row(0, "a.jsonl:1", {"text": "The Nile."}, b""), None, "en")
     Traceback (most recent call last):
-    ValueError: no layout that is known has these fields: text
+    ValueError: no known layout has the fields 'text'; name one with --format
     """
     if row.fields is None:
         raise ValueError(row.problem)
     layout = layout or recognise(row.fields)
     if layout is None:
-        raise ValueError(f"no layout that is known has these fields: {_names(row.fields)}")
+        raise ValueError(unknown_layout(row.fields))
     example = layout.read(row.fields)
-    code = lang or row_language(_said(example))
+    # What is too little to tell a language from is numbers or code, with English around it.
+    code = lang or row_language(_said(example)) or "en"
     if code not in LANGUAGES:
-        raise ValueError(f"it seems to be in {code!r}, which is none of {', '.join(LANGUAGES)}")
+        raise ValueError(
+            f"it seems to be in {code!r}, which is none of {', '.join(LANGUAGES)}; "
+            "--lang says otherwise"
+        )
     id = row.fields.get("id")
     source_id = str(id) if isinstance(id, str | int) and not isinstance(id, bool) else ""
     return Found(example, code, layout.name, source_id)
@@ -55,9 +57,3 @@ def _said(example: Example) -> Task:
     """All that is said, as one task."""
     earlier = [text for pair in example.history for text in pair]
     return Task("\n".join([*earlier, question(example.task)]), "", example.task.output)
-
-
-def _names(fields: Fields) -> str:
-    names = [name[:40] for name in fields]
-    more = ", …" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more if names else "none"

@@ -253,7 +253,9 @@ _ASKS_FOREIGN = re.compile(
     ),
     re.IGNORECASE,
 )
-_CODE_LIKE = re.compile(r"[{}<>=;\\]|^\s*(?:def|import|from|for|SELECT|class) |\w\(", re.MULTILINE)
+_CODE_LIKE = re.compile(
+    r"[{}<>=;\\]|^[^\S\n]*(?:def|import|from|for|SELECT|class) |\w\(", re.MULTILINE
+)
 # Fewer words are a name.
 _WORDS = 4
 
@@ -267,8 +269,8 @@ def _foreign(text: str) -> str:
     """Evidence that a text is mostly sentences of another language, or ""."""
     text = _without_code(text)
     han = len(_HAN.findall(text))
-    # A word is two letters and a blank: there are not enough of them.
-    if 7 * han > len(text) and not _JAPANESE.search(text):
+    # A word is two letters and what ends it: there are too few for more than two an ideograph.
+    if 6 * han > len(text) and not _JAPANESE.search(text):
         return ""
     found = _WORD.findall(_HAN.sub(" ", text))
     other = sum(not _LATIN.match(word) for word in found)

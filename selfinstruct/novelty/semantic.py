@@ -58,7 +58,10 @@ class Semantic:
 
         Raises UsageError when `embed` gives no finite vectors of one length.
         """
-        different = list(dict.fromkeys(texts))
+        # A blank text means nothing, and endpoints refuse it.
+        different = [text for text in dict.fromkeys(texts) if text.strip()]
+        if not different:
+            return
         self._ahead = {text: i for i, text in enumerate(different)}
         self._chunk = self._units(different)
         if not self._ids:
@@ -67,7 +70,10 @@ class Semantic:
         self._candidates = self._compare()
 
     def duplicate_of(self, text: str) -> Neighbour | None:
-        """The kept text with the highest cosine. A vector of zeros is like no other."""
+        """The kept text with the highest cosine. A blank text and a vector of zeros are like no
+        other."""
+        if not text.strip():
+            return None
         i = self._place(text)
         vector = self._chunk[i]
         later = self._kept[self._compared : len(self._ids)] @ vector
@@ -80,6 +86,8 @@ class Semantic:
         return Neighbour(self._ids[rows[scores.index(best)]], best)
 
     def add(self, id: str, text: str) -> None:
+        if not text.strip():
+            return
         i = self._place(text)
         vector, row = self._chunk[i], len(self._ids)
         if row == len(self._kept):
@@ -114,10 +122,10 @@ class Semantic:
 
     def _units(self, texts: Sequence[str]) -> Vectors:
         """Vectors of length 1, or 0 where there is none, shape (n, d), in float32."""
-        vectors = np.asarray(self._embed(texts) if texts else np.zeros((0, 0)), np.float64)
+        vectors = np.asarray(self._embed(texts), np.float64)
         if vectors.ndim != 2 or len(vectors) != len(texts):
             raise UsageError(f"{len(texts)} texts were embedded as an array {vectors.shape}")
-        if self._ids and texts and vectors.shape[1] != self._kept.shape[1]:
+        if self._ids and vectors.shape[1] != self._kept.shape[1]:
             raise UsageError(
                 f"an embedding of {vectors.shape[1]} numbers after one of {self._kept.shape[1]}"
             )

@@ -17,8 +17,9 @@ _EMAIL = re.compile(
 _NOBODYS_DOMAIN = re.compile(
     # Of RFC 2606 and 6761; then what people write for some domain.
     r"(?:.*\.)?(?:example\.[a-z.]+|[a-z0-9-]+\.(?:example|test|invalid|localhost|local)"
-    r"|(?:e?mail|domain|(?:your|my|some)-?[a-z]*|company|website|site|server|host|test|abc|xyz|foo"
-    r"|bar|sample)\.[a-z.]+|[a-z0-9]\.[a-z]{2,3})",
+    r"|(?:your-?[a-z-]*|(?:my|some)-?(?:business|company|domain|e?mail|name|shop|site|store|website)?"
+    r"|e?mail|domain|company|website|site|server|host|test|abc|xyz|foo|bar|sample)\.[a-z.]+"
+    r"|[a-z0-9]\.[a-z]{2,3})",
     re.IGNORECASE,
 )
 # Then those that write for a company: no person is at alerts@ or support@.

@@ -17,7 +17,10 @@ BEFORE = r"(?<![\w.+/=&#$€£¥~^@-])(?<![0-9][:,])"
 AFTER = r"(?![\w%°€£¥@]|[-.,/:]\d)"
 # A star may also be a bullet or the end of bold text: an operator has something on both sides.
 _ARITHMETIC_BEFORE = re.compile(r"(?:[0-9)][ \t]{0,2}[-+*×÷]|[=^≈])[ \t]{0,2}\Z")
-_ARITHMETIC_AFTER = re.compile(r"[ \t]{0,2}(?:[=^≈]|[-+*×÷][ \t]{0,2}[0-9(])")
+# "1 +86 …" is followed by another telephone number, "1 + 86" is a sum.
+_ARITHMETIC_AFTER = re.compile(
+    r"[ \t]{0,2}(?:[=^≈]|[-*×÷][ \t]{0,2}[0-9(]|\+[ \t]{1,2}[0-9(])|\+[0-9(]"
+)
 
 
 @cache

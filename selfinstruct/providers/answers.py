@@ -20,6 +20,8 @@ MALFORMED = Malformed.kind
 _THOUGHT = re.compile(r"\A(?:\s*<think>.*?|(?:(?!<think>).)*)</think>", re.DOTALL)
 # What a server leaves of the tokenizer's own end markers.
 _END_TOKENS = re.compile(r"(?:\s*(?:<\|[a-z_]{2,20}\|>|</s>))+\s*\Z")
+# No request takes more tokens than this; a float could not even say what they cost.
+_MOST = 10**12
 
 
 def read_body(ticket: Ticket, api: Api, body: bytes) -> Reply:
@@ -125,4 +127,5 @@ def _cached(usage: Any, prompt_tokens: int | None) -> int | None:
 
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return value if known else None

@@ -79,7 +79,9 @@ class Seen:
             output_file=str(data.get("output_file_id") or ""),
             error_file=str(data.get("error_file_id") or ""),
             token=str(_mapping(data.get("metadata")).get(TOKEN) or ""),
-            errors=tuple(e for e in errors if isinstance(e, dict)) if errors else (),
+            errors=tuple(e for e in errors if isinstance(e, dict))
+            if isinstance(errors, list)
+            else (),
         )
 
     @property
@@ -122,7 +124,7 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[Line | None]:
             continue
         try:
             yield _line(_mapping(json.loads(raw.decode("utf-8-sig"))))
-        except (ValueError, RecursionError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError, OverflowError):
             yield None
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Seconds to reach the host; the answer itself has the generator's total deadline.
 _CONNECT_TIMEOUT = 15.0
+# Bytes of an answer; an answer of 3,072 tokens has about 12,000.
+_LONGEST_ANSWER = 64 << 20
 _PATHS: dict[Api, str] = {"completions": "/completions", "chat": "/chat/completions"}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -120,12 +122,14 @@ class OpenAIProvider:
         body = {"model": self._model, **dialect.parameters(prompt, self._sampling)}
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         try:
-            response = await self._client.post(self._urls[dialect.api], content=content)
+            url = self._urls[dialect.api]
+            async with self._client.stream("POST", url, content=content) as response:
+                answer = await _read_whole(response)
         except (httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
             raise self._failed(error) from None
         if response.status_code != httpx2.codes.OK:
-            raise self._refused(response, dialect)
-        return Answer(dialect.api, response.content, response.headers)
+            raise self._refused(response, answer, dialect)
+        return Answer(dialect.api, answer, response.headers)
 
     def _failed(self, error: Exception) -> TransportFailed:
         import aiohttp
@@ -138,12 +142,12 @@ class OpenAIProvider:
         failure.billed = not isinstance(error, never_sent) and not isinstance(cause, never_sent)
         return failure
 
-    def _refused(self, response: httpx2.Response, dialect: Dialect) -> Exception:
+    def _refused(self, response: httpx2.Response, body: bytes, dialect: Dialect) -> Exception:
         problem = refusal(
             Answered(
                 status=response.status_code,
                 headers=response.headers,
-                body=response.content,
+                body=body,
                 base_url=self.base_url,
                 key=self._key,
                 dialect=dialect,
@@ -162,6 +166,17 @@ class OpenAIProvider:
             return False
         self.dialect = changed
         return True
+
+
+async def _read_whole(response: httpx2.Response) -> bytes:
+    """Its body. Raises TransportFailed for one that goes on and on: it must not fill the memory."""
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > _LONGEST_ANSWER:
+            raise TransportFailed(f"an answer of more than {_LONGEST_ANSWER >> 20} MiB")
+    return b"".join(parts)
 
 
 def only_model(base_url: str, api_key: str) -> str:

@@ -53,6 +53,8 @@ _CONTEXT = re.compile(
     r"|(?:prompt|input) is too long",
     re.IGNORECASE,
 )
+# The gateway has left; the model behind it may write on, and be paid for it.
+_GATEWAY_LEFT = (504, 524)
 _CHAT_ONLY = re.compile(r"chat model|v1/chat/completions", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model.{0,120}(?:not found|does not exist|not exist)", re.I | re.DOTALL)
 
@@ -107,7 +109,9 @@ def refusal(answered: Answered) -> Exception:
         return Adaptable(said, change=change, status=status)
     if status == 408 or status >= 500:
         wait = retry_after(headers, answered.now)
-        return ServerFailed(said, status=status, retry_after=wait)
+        failed = ServerFailed(said, status=status, retry_after=wait)
+        failed.billed = status in _GATEWAY_LEFT
+        return failed
     if 300 <= status < 400:
         location = redact(str(headers.get("location", "elsewhere")), answered.key)
         return ProviderRefused(

@@ -254,7 +254,61 @@ def alpaca(tokenizer: Any, row: dict[str, Any]) -> tuple[list[int], list[int]]:
     return ids, labels
 
 
-CHECKS = {"datasets": check_datasets, "trl": check_trl, "llama-factory": check_llama_factory}
+# ── Axolotl ──────────────────────────────────────────────────────────────────────────────────
+
+WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+)
+
+
+def check_axolotl(folder: Path, _stated: dict[str, Any], tokenizer: Any) -> Iterator[str]:
+    """The entries of data.yaml by its own schema, and each row by the strategy that they name."""
+    import yaml
+    from axolotl.prompt_strategies import load
+    from axolotl.prompt_tokenizers import AlpacaPromptTokenizingStrategy
+    from axolotl.prompters import AlpacaPrompter
+    from axolotl.utils.dict import DictDefault
+    from axolotl.utils.schemas.datasets import SFTDataset
+
+    config = DictDefault({"train_on_inputs": False, "sequence_len": 4096})
+    for run, layout in (("plain", "alpaca"), ("turns", "chat_template")):
+        home, count = folder / run / "axolotl", 0
+        stated = yaml.safe_load((home / "data.yaml").read_text())
+        for entry in stated["datasets"] + stated["test_datasets"]:
+            assert SFTDataset.model_validate(entry).type == layout
+            if layout == "alpaca":
+                prompter = AlpacaPrompter(None)
+                strategy = AlpacaPromptTokenizingStrategy(prompter, tokenizer, False, 4096)
+            else:
+                strategy = load(layout, tokenizer, config, DictDefault(entry))
+            for row in rows_of(home / entry["path"]):
+                made = strategy.tokenize_prompt(row)
+                if layout == "alpaca":
+                    ids, labels = axolotl_alpaca(tokenizer, row)
+                else:
+                    ids, labels = chat(tokenizer, row["messages"], every_answer=True)
+                assert (made["input_ids"], made["labels"]) == (ids, labels), (made, ids, labels)
+                count += 1
+        yield f"Axolotl, {run} ({layout}): {count} rows, token ids and labels as expected"
+
+
+def axolotl_alpaca(tokenizer: Any, row: dict[str, str]) -> tuple[list[int], list[int]]:
+    """Alpaca's prompt as the paper has it: a row with an input says so."""
+    input = f"### Input:\n{row['input']}\n\n" if row["input"] else ""
+    prompt = f"### Instruction:\n{row['instruction']}\n\n{input}### Response:\n"
+    prompt = (WITH_INPUT if row["input"] else SYSTEM) + prompt
+    source = tokenizer.encode(prompt, add_special_tokens=False)
+    target = [*tokenizer.encode(row["output"], add_special_tokens=False), tokenizer.eos_token_id]
+    return source + target, [IGNORED] * len(source) + target
+
+
+CHECKS = {
+    "datasets": check_datasets,
+    "trl": check_trl,
+    "llama-factory": check_llama_factory,
+    "axolotl": check_axolotl,
+}
 
 
 def main() -> None:

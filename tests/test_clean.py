@@ -227,6 +227,25 @@ def test_only_dedup_asks_no_filter(tmp_path: Path) -> None:
     assert reasons(tmp_path / "out") == {2: "near_duplicate"}
 
 
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("filters", {1: "empty_output"}),
+        ("contamination", {3: "contaminated"}),
+        ("dedup", {2: "near_duplicate"}),
+    ],
+)
+def test_only_one_step(tmp_path: Path, step: str, expected: dict[int, str]) -> None:
+    secret = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    exam = write(tmp_path / "exam.jsonl", [{"question": secret, "answer": "No"}])
+    leaking = {**GOOD[3], "output": f"They say {secret} at the museum."}
+    items = [GOOD[0], {**GOOD[4], "output": ""}, GOOD[0], leaking]
+    source = write(tmp_path / "in.jsonl", items)
+    against = [] if step == "filters" else ["--against", exam]
+    assert clean(tmp_path / "out", source, "--only", step, *against).code == 0
+    assert reasons(tmp_path / "out") == expected
+
+
 def test_threshold(tmp_path: Path) -> None:
     near = {**GOOD[2], "instruction": GOOD[2]["instruction"].replace("belong together", "fit in")}
     source = write(tmp_path / "in.jsonl", [GOOD[2], near])

@@ -65,17 +65,20 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
         }
         state = parts.state(facts)
         tally = Tally.of(state["tally"]) if state else Tally()
-        comparer = Comparer(make_index)
+        # Without this step every row is let through.
+        comparer = Comparer(make_index) if "dedup" in settings.only else None
         judge = RowJudge(settings, rules, evaluation.runs)
         writer = RowWriter(settings, parts, tally)
         parts.open(state)
-        comparer.remember(evaluation.texts)
-        comparer.remember(writer.kept_before(judge))
+        if comparer:
+            comparer.remember(evaluation.texts)
+            comparer.remember(writer.kept_before(judge))
         meter = Meter(sources)
         watcher.begun(meter, tally)
         last = time.monotonic()
         for chunk in chunks(read_rows(sources, skip=tally.rows, meter=meter)):
-            writer.write(comparer.decide([judge.judge(row) for row in chunk]))
+            judged = [judge.judge(row) for row in chunk]
+            writer.write(comparer.decide(judged) if comparer else judged)
             watcher.went_on()
             if stopped or time.monotonic() - last > _CHECKPOINT:
                 parts.checkpoint({"facts": facts, "tally": tally.stored()})

@@ -375,9 +375,9 @@ CHILD = """
 import os, signal, sys
 from selfinstruct.cleaning import corridor
 from selfinstruct.cleaning.parts import Parts
-corridor._CHECKPOINT = 0.0
 checkpoint, publish, write = Parts.checkpoint, Parts.publish, Parts.write
 count, moment = 0, sys.argv[1]
+corridor._CHECKPOINT = 1e9 if moment == "unsaved" else 0.0
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 def checkpointed(self, state):
@@ -391,7 +391,7 @@ def checkpointed(self, state):
             file.flush()
         die()
 Parts.checkpoint = checkpointed
-if moment == "publish":
+if moment in ("publish", "unsaved"):
     Parts.publish = die
 sys.argv = ["selfinstruct", *sys.argv[2:]]
 from selfinstruct.cli import app
@@ -425,6 +425,44 @@ def test_a_checkpoint_of_another_input_is_not_gone_on_from(tmp_path: Path) -> No
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
+def killed_at(moment: str, *arguments: str | Path) -> None:
+    """Run the command until it kills itself there."""
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, moment, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(),
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+
+
+def test_a_checkpoint_does_not_vouch_for_what_another_clean_wrote(tmp_path: Path) -> None:
+    first, out = many(tmp_path / "first.jsonl"), tmp_path / "out"
+    longer = [{**one, "note": "x" * 300} for one in rows(first)]
+    second = write(tmp_path / "second.jsonl", longer)
+    killed_at("1", "clean", first, "--out", out, "--quiet")
+    killed_at("unsaved", "clean", second, "--out", out, "--quiet")
+    assert clean(out, first).code == 0
+    assert clean(tmp_path / "whole", first).code == 0
+    assert files(out) == files(tmp_path / "whole")
+
+
+def test_files_of_an_earlier_clean_do_not_stay_beside_new_ones(tmp_path: Path) -> None:
+    source, out = write(tmp_path / "in.jsonl", GOOD), tmp_path / "out"
+    assert clean(out, source, "--pii", "flag").code == 0
+    assert (out / "flagged.jsonl").exists()
+    assert clean(out, source).code == 0
+    assert sorted(files(out)) == ["kept.jsonl", "rejected.jsonl", "summary.json"]
+
+
+@pytest.mark.parametrize("arguments", [["no/such.jsonl"], ["{}", "--against", "no/such.jsonl"]])
+def test_a_refused_clean_leaves_no_directory(tmp_path: Path, arguments: list[str]) -> None:
+    source = write(tmp_path / "in.jsonl", GOOD)
+    given = [one.replace("{}", str(source)) for one in arguments]
+    assert clean(tmp_path / "out", *given).code == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     source = many(tmp_path / "in.jsonl", 3000)
 
@@ -435,8 +473,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     done = run("clean", source, "--out", tmp_path / "out", before=small_disk)
     assert done.code == 4
     assert "space" in done.complaint
-    left = {path.suffix for path in (tmp_path / "out").iterdir()}
-    assert not left & {".jsonl", ".part"}
+    assert not (tmp_path / "out").exists()
     assert clean(tmp_path / "out", source).code == 0
 
 

@@ -137,7 +137,9 @@ WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
     "zstd": zstd.compress,
     "gzip in gzip": lambda content: gzip.compress(gzip.compress(content, mtime=0)),
     "zstd in gzip, padded": lambda content: gzip.compress(zstd.compress(content)) + bytes(700),
-    "members": lambda content: gzip.compress(content[:9], mtime=0) + gzip.compress(content[9:], mtime=0),
+    "members": lambda content: (
+        gzip.compress(content[:9], mtime=0) + gzip.compress(content[9:], mtime=0)
+    ),
     "frames": lambda content: zstd.compress(content[:9]) + zstd.compress(content[9:]),
 }
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32")

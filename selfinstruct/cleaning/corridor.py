@@ -20,7 +20,7 @@ from selfinstruct.cleaning.comparing import Comparer, chunks
 from selfinstruct.cleaning.evaluation import Evaluation
 from selfinstruct.cleaning.indexes import index_maker
 from selfinstruct.cleaning.judging import RowJudge
-from selfinstruct.cleaning.parts import Parts
+from selfinstruct.cleaning.parts import ROWS, SUMMARY, Parts
 from selfinstruct.cleaning.rules import Rules
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.cleaning.tally import Tally
@@ -95,7 +95,7 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
 
 def _refuse_overwriting(settings: CleanSettings, out: Path) -> None:
     for path in (*settings.inputs, *settings.against):
-        for name in file_names(settings):
+        for name in (*ROWS, SUMMARY):
             if path != "-" and Path(path).resolve() == (out / name).resolve():
                 raise UsageError(f"{path} would be written over; give another --out")
 

@@ -463,6 +463,22 @@ def test_a_refused_clean_leaves_no_directory(tmp_path: Path, arguments: list[str
     assert not (tmp_path / "out").exists()
 
 
+def test_rows_are_compared_as_they_are_kept_with_personal_data_masked(tmp_path: Path) -> None:
+    """Also by a process that goes on, which sees only what is kept."""
+    mails = ("max.moe.of.the.north@mail.uni-bonn.de", "li@gmail.com")
+    first, last = ({**GOOD[0], "instruction": f"Write to {mail} and ask."} for mail in mails)
+    source = write(tmp_path / "in.jsonl", [first, *rows(many(tmp_path / "many.jsonl")), last])
+    command = [source, "--pii", "mask", "--lang", "en"]
+    assert clean(tmp_path / "whole", *command).code == 0
+    killed_at("1", "clean", *command, "--out", tmp_path / "out", "--quiet")
+    assert clean(tmp_path / "out", *command).code == 0
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert reasons(tmp_path / "out")[9001] == "near_duplicate"
+    again = ["--pii", "mask", "--lang", "en"]
+    assert clean(tmp_path / "again", tmp_path / "out/kept.jsonl", *again).code == 0
+    assert summary(tmp_path / "again")["rejected"] == {}
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     source = many(tmp_path / "in.jsonl", 3000)
 

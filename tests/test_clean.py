@@ -209,6 +209,36 @@ def test_rows_that_repeat_evaluation_files_are_rejected(tmp_path: Path) -> None:
     assert rejected["neighbour"] == {"against": f"{seeds}:1", "score": 1.0}
 
 
+@pytest.mark.parametrize("of_known_layout", [True, False])
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Explique pourquoi le ciel est bleu pendant la journée.", "La lumière est diffusée."),
+        ("12 * 12 + 7 = ?", "The result of the two steps is 151."),
+        ("什么是 HTTP？", "它是网页所用的协议。"),
+    ],
+)
+def test_a_row_is_known_in_evaluation_files_whatever_its_language(
+    tmp_path: Path, question: str, answer: str, of_known_layout: bool
+) -> None:
+    one = {"instruction": question, "input": "", "output": answer}
+    exam = one if of_known_layout else {"id": 1, "question": question, "answer": answer}
+    source = write(tmp_path / "in.jsonl", [GOOD[0], one])
+    against = ["--against", write(tmp_path / "exam.jsonl", [exam])]
+    assert clean(tmp_path / "out", source, "--only", "dedup", *against).code == 0
+    assert reasons(tmp_path / "out") == {1: "near_duplicate"}
+
+
+def test_a_conversation_that_ends_in_thanks_has_the_language_of_what_was_said(
+    tmp_path: Path,
+) -> None:
+    talk = turns("from", "value", "human", "gpt")
+    thanks = [{"from": "human", "value": "Thx!"}, {"from": "gpt", "value": "Welcome!"}]
+    source = write(tmp_path / "in.jsonl", [{"conversations": talk + thanks}])
+    assert clean(tmp_path / "out", source).code == 0
+    assert summary(tmp_path / "out")["languages"] == {"en": 1}
+
+
 def test_against_needs_a_file(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", GOOD)
     assert run("clean", source, "--out", tmp_path / "out", "--against").code == 2

@@ -94,7 +94,7 @@ class RowJudge:
             example = layout.read(fields)
         except ValueError as error:
             return Judged(row, layout.name, verdict=Verdict("malformed", str(error))), None, None
-        lang = self._lang or judging_language(row_language(example.task)).code
+        lang = self._lang or language_of(example)
         return Judged(row, layout.name, lang, asked(example)), example, layout
 
     def _objection(self, example: Example, layout: Format, lang: str) -> Verdict:
@@ -121,6 +121,19 @@ def exchanges(example: Example) -> list[Task]:
     ['Santiago.', 'Lima.']
     """
     return [*(Task(user, "", answer) for user, answer in example.history), example.task]
+
+
+def language_of(example: Example) -> str:
+    """The code of the language whose rules judge an example: that of the last exchange which shows
+    one, since many a conversation ends with "Thanks!".
+
+    >>> language_of(Example(Task("Ok", "", "12"), (("Welche Flüsse hat Peru?", "Den Amazonas."),)))
+    'und'
+    >>> language_of(Example(Task("Ok", "", "12"), (("秘鲁有哪些河流？", "亚马孙河。"),)))
+    'zh'
+    """
+    found = map(row_language, reversed(exchanges(example)))
+    return judging_language(next(filter(None, found), "")).code
 
 
 def asked(example: Example) -> str:

@@ -209,6 +209,36 @@ def test_rows_that_repeat_evaluation_files_are_rejected(tmp_path: Path) -> None:
     assert rejected["neighbour"] == {"against": f"{seeds}:1", "score": 1.0}
 
 
+@pytest.mark.parametrize("of_known_layout", [True, False])
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Explique pourquoi le ciel est bleu pendant la journée.", "La lumière est diffusée."),
+        ("12 * 12 + 7 = ?", "The result of the two steps is 151."),
+        ("什么是 HTTP？", "它是网页所用的协议。"),
+    ],
+)
+def test_a_row_is_known_in_evaluation_files_whatever_its_language(
+    tmp_path: Path, question: str, answer: str, of_known_layout: bool
+) -> None:
+    one = {"instruction": question, "input": "", "output": answer}
+    exam = one if of_known_layout else {"id": 1, "question": question, "answer": answer}
+    source = write(tmp_path / "in.jsonl", [GOOD[0], one])
+    against = ["--against", write(tmp_path / "exam.jsonl", [exam])]
+    assert clean(tmp_path / "out", source, "--only", "dedup", *against).code == 0
+    assert reasons(tmp_path / "out") == {1: "near_duplicate"}
+
+
+def test_a_conversation_that_ends_in_thanks_has_the_language_of_what_was_said(
+    tmp_path: Path,
+) -> None:
+    talk = turns("from", "value", "human", "gpt")
+    thanks = [{"from": "human", "value": "Thx!"}, {"from": "gpt", "value": "Welcome!"}]
+    source = write(tmp_path / "in.jsonl", [{"conversations": talk + thanks}])
+    assert clean(tmp_path / "out", source).code == 0
+    assert summary(tmp_path / "out")["languages"] == {"en": 1}
+
+
 def test_against_needs_a_file(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", GOOD)
     assert run("clean", source, "--out", tmp_path / "out", "--against").code == 2
@@ -225,6 +255,25 @@ def test_only_dedup_asks_no_filter(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [GOOD[0], empty, GOOD[0]])
     assert clean(tmp_path / "out", source, "--only", "dedup", "--lang", "en").code == 0
     assert reasons(tmp_path / "out") == {2: "near_duplicate"}
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("filters", {1: "empty_output"}),
+        ("contamination", {3: "contaminated"}),
+        ("dedup", {2: "near_duplicate"}),
+    ],
+)
+def test_only_one_step(tmp_path: Path, step: str, expected: dict[int, str]) -> None:
+    secret = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    exam = write(tmp_path / "exam.jsonl", [{"question": secret, "answer": "No"}])
+    leaking = {**GOOD[3], "output": f"They say {secret} at the museum."}
+    items = [GOOD[0], {**GOOD[4], "output": ""}, GOOD[0], leaking]
+    source = write(tmp_path / "in.jsonl", items)
+    against = [] if step == "filters" else ["--against", exam]
+    assert clean(tmp_path / "out", source, "--only", step, *against).code == 0
+    assert reasons(tmp_path / "out") == expected
 
 
 def test_threshold(tmp_path: Path) -> None:
@@ -356,9 +405,9 @@ CHILD = """
 import os, signal, sys
 from selfinstruct.cleaning import corridor
 from selfinstruct.cleaning.parts import Parts
-corridor._CHECKPOINT = 0.0
 checkpoint, publish, write = Parts.checkpoint, Parts.publish, Parts.write
 count, moment = 0, sys.argv[1]
+corridor._CHECKPOINT = 1e9 if moment == "unsaved" else 0.0
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 def checkpointed(self, state):
@@ -372,7 +421,7 @@ def checkpointed(self, state):
             file.flush()
         die()
 Parts.checkpoint = checkpointed
-if moment == "publish":
+if moment in ("publish", "unsaved"):
     Parts.publish = die
 sys.argv = ["selfinstruct", *sys.argv[2:]]
 from selfinstruct.cli import app
@@ -406,6 +455,60 @@ def test_a_checkpoint_of_another_input_is_not_gone_on_from(tmp_path: Path) -> No
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
+def killed_at(moment: str, *arguments: str | Path) -> None:
+    """Run the command until it kills itself there."""
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, moment, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(),
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+
+
+def test_a_checkpoint_does_not_vouch_for_what_another_clean_wrote(tmp_path: Path) -> None:
+    first, out = many(tmp_path / "first.jsonl"), tmp_path / "out"
+    longer = [{**one, "note": "x" * 300} for one in rows(first)]
+    second = write(tmp_path / "second.jsonl", longer)
+    killed_at("1", "clean", first, "--out", out, "--quiet")
+    killed_at("unsaved", "clean", second, "--out", out, "--quiet")
+    assert clean(out, first).code == 0
+    assert clean(tmp_path / "whole", first).code == 0
+    assert files(out) == files(tmp_path / "whole")
+
+
+def test_files_of_an_earlier_clean_do_not_stay_beside_new_ones(tmp_path: Path) -> None:
+    source, out = write(tmp_path / "in.jsonl", GOOD), tmp_path / "out"
+    assert clean(out, source, "--pii", "flag").code == 0
+    assert (out / "flagged.jsonl").exists()
+    assert clean(out, source).code == 0
+    assert sorted(files(out)) == ["kept.jsonl", "rejected.jsonl", "summary.json"]
+
+
+@pytest.mark.parametrize("arguments", [["no/such.jsonl"], ["{}", "--against", "no/such.jsonl"]])
+def test_a_refused_clean_leaves_no_directory(tmp_path: Path, arguments: list[str]) -> None:
+    source = write(tmp_path / "in.jsonl", GOOD)
+    given = [one.replace("{}", str(source)) for one in arguments]
+    assert clean(tmp_path / "out", *given).code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_are_compared_as_they_are_kept_with_personal_data_masked(tmp_path: Path) -> None:
+    """Also by a process that goes on, which sees only what is kept."""
+    mails = ("max.moe.of.the.north@mail.uni-bonn.de", "li@gmail.com")
+    first, last = ({**GOOD[0], "instruction": f"Write to {mail} and ask."} for mail in mails)
+    source = write(tmp_path / "in.jsonl", [first, *rows(many(tmp_path / "many.jsonl")), last])
+    command = [source, "--pii", "mask", "--lang", "en"]
+    assert clean(tmp_path / "whole", *command).code == 0
+    killed_at("1", "clean", *command, "--out", tmp_path / "out", "--quiet")
+    assert clean(tmp_path / "out", *command).code == 0
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert reasons(tmp_path / "out")[9001] == "near_duplicate"
+    again = ["--pii", "mask", "--lang", "en"]
+    assert clean(tmp_path / "again", tmp_path / "out/kept.jsonl", *again).code == 0
+    assert summary(tmp_path / "again")["rejected"] == {}
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     source = many(tmp_path / "in.jsonl", 3000)
 
@@ -416,8 +519,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     done = run("clean", source, "--out", tmp_path / "out", before=small_disk)
     assert done.code == 4
     assert "space" in done.complaint
-    left = {path.suffix for path in (tmp_path / "out").iterdir()}
-    assert not left & {".jsonl", ".part"}
+    assert not (tmp_path / "out").exists()
     assert clean(tmp_path / "out", source).code == 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from selfinstruct import languages
 from tests.cli import Done, environment, run
 from tests.scripted_server import Script, ServerProcess
 
@@ -203,3 +204,15 @@ def test_no_planted_chinese_defect_passes(server: ServerProcess, tmp_path: Path)
     first = [row for row in rows if row["request"] == 0]
     assert [row["reason"] for row in first] == [reason for *_task, reason in DEFECTS]
     assert (out / "belle.zh.jsonl").read_bytes() == b""
+
+
+def test_a_language_without_rules_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def entry_points(group: str) -> list[object]:
+        looked.append(group)
+        return []
+
+    monkeypatch.setattr(languages, "entry_points", entry_points)
+    assert {languages.judging_language("tlh").code for _ in range(5)} == {"und"}
+    assert len(looked) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,15 +65,38 @@ def test_it_decides_as_the_pool_does_however_it_is_asked(
 
 
 @settings(max_examples=60, deadline=None)
-@given(TEXTS, st.integers(1, 5), st.integers(1, 3))
-def test_the_sizes_of_its_parts_change_nothing(texts: list[str], batch: int, growth: int) -> None:
+@given(TEXTS, st.integers(1, 20), st.integers(1, 3), st.integers(0, 9))
+def test_the_sizes_of_its_parts_change_nothing(
+    texts: list[str], batch: int, growth: int, many: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rouge, "_BATCH", batch)
         patch.setattr(rouge, "_GROWTH", growth)
         patch.setattr(rouge, "_PAIRS", 2)
+        patch.setattr(rouge, "_MANY", many)
         patch.setattr("selfinstruct.novelty.segment._POSTINGS", 3)
         small = in_parts([], texts, 0.7, [])
     assert small == in_parts([], texts, 0.7, [])
+
+
+def test_rows_of_one_template_are_not_all_compared_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each repeats the first: that much is to be found out, not which of the rest are alike."""
+    verified = 0
+    cpdist = rouge.process.cpdist
+
+    def counted(lefts: Sequence[str], *others: Any, **options: Any) -> Any:
+        nonlocal verified
+        verified += len(lefts)
+        return cpdist(lefts, *others, **options)
+
+    monkeypatch.setattr(rouge.process, "cpdist", counted)
+    count = 3 * rouge._BATCH
+    texts = [f"Say why the number {n} is not a prime number at all." for n in range(count)]
+    found = RougeIndex(str.split).decide([str(n) for n in range(count)], texts)
+    assert {nearest and nearest.id for nearest in found[1:]} == {"0"}
+    assert verified < 100 * count
 
 
 def test_it_agrees_with_rouge_score() -> None:

@@ -20,7 +20,7 @@ from selfinstruct.cleaning.comparing import Comparer, chunks
 from selfinstruct.cleaning.evaluation import Evaluation
 from selfinstruct.cleaning.indexes import index_maker
 from selfinstruct.cleaning.judging import RowJudge
-from selfinstruct.cleaning.parts import Parts
+from selfinstruct.cleaning.parts import ROWS, SUMMARY, Parts
 from selfinstruct.cleaning.rules import Rules
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.cleaning.tally import Tally
@@ -65,17 +65,20 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
         }
         state = parts.state(facts)
         tally = Tally.of(state["tally"]) if state else Tally()
-        comparer = Comparer(make_index)
+        # Without this step every row is let through.
+        comparer = Comparer(make_index) if "dedup" in settings.only else None
         judge = RowJudge(settings, rules, evaluation.runs)
         writer = RowWriter(settings, parts, tally)
         parts.open(state)
-        comparer.remember(evaluation.texts)
-        comparer.remember(writer.kept_before(judge))
+        if comparer:
+            comparer.remember(evaluation.texts)
+            comparer.remember(writer.kept_before(judge))
         meter = Meter(sources)
         watcher.begun(meter, tally)
         last = time.monotonic()
         for chunk in chunks(read_rows(sources, skip=tally.rows, meter=meter)):
-            writer.write(comparer.decide([judge.judge(row) for row in chunk]))
+            judged = [judge.judge(row) for row in chunk]
+            writer.write(comparer.decide(judged) if comparer else judged)
             watcher.went_on()
             if stopped or time.monotonic() - last > _CHECKPOINT:
                 parts.checkpoint({"facts": facts, "tally": tally.stored()})
@@ -92,7 +95,7 @@ def clean(settings: CleanSettings, out: Path, watcher: Watcher) -> dict[str, Any
 
 def _refuse_overwriting(settings: CleanSettings, out: Path) -> None:
     for path in (*settings.inputs, *settings.against):
-        for name in file_names(settings):
+        for name in (*ROWS, SUMMARY):
             if path != "-" and Path(path).resolve() == (out / name).resolve():
                 raise UsageError(f"{path} would be written over; give another --out")
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from selfinstruct.cleaning.comparing import Known
-from selfinstruct.cleaning.judging import asked
+from selfinstruct.cleaning.judging import asked, language_of
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.decontamination import RUNS, Decontamination, texts_of
 from selfinstruct.detection import detect
 from selfinstruct.errors import UsageError
 from selfinstruct.formats import recognise
+from selfinstruct.languages import judging_language
 from selfinstruct.languages.und import UND
 from selfinstruct.reading import identity, open_sources, read_rows
 
@@ -46,8 +47,9 @@ class Evaluation(NamedTuple):
                     for each in runs.values():
                         each.add(row.place, text)
                 texts += [
-                    Known(row.place, settings.lang or detect(text), text)
-                    for text in _questions(row.fields, every)
+                    Known(row.place, lang, text)
+                    for text, langs in _questions(row.fields, every).items()
+                    for lang in ([settings.lang] if settings.lang else langs)
                 ]
             return cls(texts, runs, identity(sources))
 
@@ -58,10 +60,24 @@ def _lengths(ngram: int | None, unit: str) -> tuple[int, int]:
     return (n, least) if ngram is None else (ngram, min(ngram, least))
 
 
-def _questions(fields: Mapping[str, Any], every: list[str]) -> list[str]:
-    """What is asked in an evaluation row; any of its texts may be that if the layout is unknown."""
+def _questions(fields: Mapping[str, Any], every: list[str]) -> dict[str, list[str]]:
+    """What is asked in an evaluation row; any of its texts may be that if the layout is unknown.
+
+    With the languages that a row which asks it may be in: the text's own, and that of the answer
+    where the text shows none. A row is judged by the same means, with an answer of its own.
+    """
     layout = recognise(fields)
     try:
-        return [asked(layout.read(fields))] if layout else every
+        if layout:
+            example = layout.read(fields)
+            question = asked(example)
+            return {question: _codes(detect(question), language_of(example))}
     except ValueError:
-        return every
+        pass
+    return {text: _codes(*map(detect, (text, *every))) for text in every}
+
+
+def _codes(*found: str) -> list[str]:
+    """The languages that judge, each once: of the first guess, and of the first that is one."""
+    guesses = (found[0], next(filter(None, found), ""))
+    return list(dict.fromkeys(judging_language(guess).code for guess in guesses))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from selfinstruct.cleaning.personal import personal
 from selfinstruct.cleaning.rules import Rules
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.decontamination import Decontamination
@@ -50,6 +51,7 @@ class RowJudge:
             get_language(settings.lang)
         self._layout = get_format(settings.layout) if settings.layout else None
         self._lang = settings.lang
+        self._masks = settings.pii == "mask"
         self._steps = frozenset(settings.only)
         self._runs = runs
         self._rules = rules
@@ -82,15 +84,17 @@ class RowJudge:
     def _understood(self, row: Row) -> tuple[Judged, Example | None, Format | None]:
         if row.fields is None:
             return Judged(row, verdict=Verdict("malformed", row.problem)), None, None
-        layout = self._layout or recognise(row.fields)
+        # What is kept is masked, and it is what later rows, or another clean, are compared with.
+        fields = personal(row.fields)[0] if self._masks else row.fields
+        layout = self._layout or recognise(fields)
         if layout is None:
-            verdict = Verdict("malformed", unknown_layout(row.fields))
+            verdict = Verdict("malformed", unknown_layout(fields))
             return Judged(row, verdict=verdict), None, None
         try:
-            example = layout.read(row.fields)
+            example = layout.read(fields)
         except ValueError as error:
             return Judged(row, layout.name, verdict=Verdict("malformed", str(error))), None, None
-        lang = self._lang or judging_language(row_language(example.task)).code
+        lang = self._lang or language_of(example)
         return Judged(row, layout.name, lang, asked(example)), example, layout
 
     def _objection(self, example: Example, layout: Format, lang: str) -> Verdict:
@@ -117,6 +121,19 @@ def exchanges(example: Example) -> list[Task]:
     ['Santiago.', 'Lima.']
     """
     return [*(Task(user, "", answer) for user, answer in example.history), example.task]
+
+
+def language_of(example: Example) -> str:
+    """The code of the language whose rules judge an example: that of the last exchange which shows
+    one, since many a conversation ends with "Thanks!".
+
+    >>> language_of(Example(Task("Ok", "", "12"), (("Welche Flüsse hat Peru?", "Den Amazonas."),)))
+    'und'
+    >>> language_of(Example(Task("Ok", "", "12"), (("秘鲁有哪些河流？", "亚马孙河。"),)))
+    'zh'
+    """
+    found = map(row_language, reversed(exchanges(example)))
+    return judging_language(next(filter(None, found), "")).code
 
 
 def asked(example: Example) -> str:

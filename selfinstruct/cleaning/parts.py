@@ -24,6 +24,7 @@ KEPT = "kept.jsonl"
 REJECTED = "rejected.jsonl"
 FLAGGED = "flagged.jsonl"
 SUMMARY = "summary.json"
+ROWS = (KEPT, REJECTED, FLAGGED)
 STATE = ".clean.state.json"
 _LOCK = ".clean.lock"
 
@@ -40,21 +41,28 @@ class Parts:
 
     def __enter__(self) -> Parts:
         """Raises UsageError for a run directory or a file, RunLocked, DiskError."""
-        if (self._directory / JOURNAL).exists():
-            raise UsageError(f"{self._directory} is a run; give --out a directory of its own")
         try:
+            if (self._directory / JOURNAL).exists():
+                raise UsageError(f"{self._directory} is a run; give --out a directory of its own")
+            self._is_new = not self._directory.exists()
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self._directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except (FileExistsError, NotADirectoryError):
             raise UsageError(f"--out: {self._directory} is not a directory") from None
         except OSError as error:
             raise _failed(self._directory, error) from error
+        if not self._is_held():
+            os.close(self._lock)
+            raise RunLocked(f"another process is writing {self._directory}")
+        return self
+
+    def _is_held(self) -> bool:
+        """Whether the lock is ours, and still the one that others will find."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.path.samestat(os.fstat(self._lock), (self._directory / _LOCK).stat())
         except OSError:
-            os.close(self._lock)
-            raise RunLocked(f"another process is writing {self._directory}") from None
-        return self
+            return False
 
     def __exit__(
         self,
@@ -71,6 +79,10 @@ class Parts:
             for name in self._files:
                 with contextlib.suppress(OSError):
                     self.part(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self._directory / _LOCK).unlink(missing_ok=True)
+                if self._is_new:
+                    self._directory.rmdir()  # Only if nothing came of it.
         os.close(self._lock)
 
     def part(self, name: str) -> Path:
@@ -80,6 +92,8 @@ class Parts:
     def open(self, state: Mapping[str, Any] | None) -> None:
         """Begin anew, or cut the files back to what `state` vouches for and go on behind it."""
         try:
+            if state is None:
+                self._forget()
             for name in self._names:
                 size = state["sizes"][name] if state else 0
                 self._files[name] = self.part(name).open("ab")
@@ -87,6 +101,13 @@ class Parts:
                 self._sizes[name] = size
         except OSError as error:
             raise _failed(self._directory, error) from error
+
+    def _forget(self) -> None:
+        """Drop what another clean left: its state would vouch for what is written from now on."""
+        (self._directory / STATE).unlink(missing_ok=True)
+        sync_directory(self._directory)
+        for name in ROWS:
+            self.part(name).unlink(missing_ok=True)
 
     def state(self, facts: Mapping[str, Any]) -> dict[str, Any] | None:
         """The last checkpoint of a clean with the same facts, if its files bear it out."""
@@ -117,12 +138,14 @@ class Parts:
         """Rename every file into place, the summary last, and forget the state."""
         self._sync()
         try:
+            # What an earlier clean left here belongs to its own rows alone.
+            for name in (SUMMARY, *(name for name in ROWS if name not in self._names)):
+                (self._directory / name).unlink(missing_ok=True)
             for name in self._names:
                 self.part(name).replace(self._directory / name)
             text = json.dumps(summary, ensure_ascii=False, indent=2) + "\n"
             write_whole(self._directory / SUMMARY, text.encode("utf-8", "backslashreplace"))
             (self._directory / STATE).unlink(missing_ok=True)
-            (self._directory / _LOCK).unlink(missing_ok=True)
             sync_directory(self._directory)
         except OSError as error:
             raise _failed(self._directory, error) from error

@@ -6,12 +6,13 @@ Enters: rows with their verdicts, in order. Leaves: lines. Decides nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from selfinstruct.cleaning.comparing import Known
 from selfinstruct.cleaning.judging import Judged, RowJudge
 from selfinstruct.cleaning.parts import FLAGGED, KEPT, REJECTED, Parts
+from selfinstruct.cleaning.personal import personal
 from selfinstruct.cleaning.settings import CleanSettings
 from selfinstruct.cleaning.tally import Tally
 from selfinstruct.errors import UsageError
@@ -73,20 +74,7 @@ class RowWriter:
         """The row's own line, or one with what --pii masks."""
         if self._pii == "off" or judged.row.fields is None:
             return judged.row.line
-        from selfinstruct.pii import find, mask
-
-        found: list[dict[str, Any]] = []
-
-        def look(name: str, text: str) -> str:
-            findings = find(text)
-            # What was found is left out of the list: nobody should have to see it again.
-            found.extend(
-                {"field": name, "kind": one.kind, "start": one.start, "end": one.end}
-                for one in findings
-            )
-            return mask(text)[0] if findings else text
-
-        fields = _each_text(judged.row.fields, "", look)
+        fields, found = personal(judged.row.fields)
         if not found:
             return judged.row.line
         kinds = {one["kind"] for one in found}
@@ -120,15 +108,3 @@ def neighbour(nearest: Neighbour) -> dict[str, Any]:
     """
     which = {"row": int(nearest.id)} if nearest.id.isdigit() else {"against": nearest.id}
     return {**which, "score": nearest.score}
-
-
-def _each_text(value: Any, name: str, change: Callable[[str, str], str]) -> Any:
-    """The value with every text in it changed, at any depth; names say where it stands."""
-    if isinstance(value, str):
-        return change(name, value)
-    if isinstance(value, dict):
-        joint = f"{name}." if name else ""
-        return {key: _each_text(one, f"{joint}{key}", change) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_each_text(one, f"{name}[{i}]", change) for i, one in enumerate(value)]
-    return value

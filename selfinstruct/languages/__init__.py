@@ -6,6 +6,7 @@ code, the object a Language whose `folder` holds `prompts/alpaca/CODE.txt` and `
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.metadata import entry_points
 
 from selfinstruct.errors import UsageError
@@ -32,6 +33,8 @@ def get_language(code: str) -> Language:
     return LANGUAGES.setdefault(code, language)
 
 
+# Entry points are looked up on disk, 10 ms a time: not for every row in French.
+@lru_cache
 def judging_language(code: str) -> Language:
     """The language whose rules judge rows in `code`: its own, or the neutral one.
 

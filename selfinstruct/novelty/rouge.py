@@ -13,6 +13,7 @@ rapidfuzz. docs/design/dedup.md has the bounds and the measurements.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from rapidfuzz import process
@@ -29,6 +30,14 @@ _BATCH = 2048
 _GROWTH = 4
 # Pairs verified at once.
 _PAIRS = 1 << 18
+# More similar pairs in a batch than this, about 64 a text, and it is decided in two halves: of rows
+# of one template the first half leaves few that the second must be compared with.
+_MANY = 1 << 17
+
+# A text as the codes of its tokens.
+_Text: TypeAlias = tuple[int, ...]
+# Of a text the highest F that a kept one has with it, and the first row that has it.
+_Best: TypeAlias = dict[_Text, tuple[float, int]]
 
 
 class RougeIndex:
@@ -68,21 +77,24 @@ class RougeIndex:
         found: list[Neighbour | None] = []
         for start in range(0, len(texts), _BATCH):
             part = slice(start, start + _BATCH)
-            found += self._decide(ids[part], [self._encode(text) for text in texts[part]])
+            codes = [self._encode(text) for text in texts[part]]
+            found += self._decide(ids[part], codes, self._repeated(codes, self._segments))
         return found
 
-    def _decide(self, ids: Sequence[str], codes: list[list[int]]) -> list[Neighbour | None]:
+    def _decide(
+        self, ids: Sequence[str], codes: Sequence[_Text], before: _Best
+    ) -> list[Neighbour | None]:
+        """before: of each text what it repeats of all that is kept so far."""
         # Texts of the same tokens are one class, compared once: copies cost no pairs.
-        classes: dict[tuple[int, ...], int] = {}
-        class_of = [classes.setdefault(tuple(text), len(classes)) for text in codes]
-        texts = Texts.of(list(classes))
-        packed = [pack(text) for text in classes]
-        before = self._before(texts, packed)
-        beside = self._beside(texts, packed)
+        classes: dict[_Text, int] = {}
+        class_of = [classes.setdefault(text, len(classes)) for text in codes]
+        beside = self._beside(list(classes), before)
+        if beside is None:
+            return self._in_halves(ids, codes, before)
         kept: dict[int, int] = {}  # class → the place of its kept text
         found: list[Neighbour | None] = []
         for place, mine in enumerate(class_of):
-            score, row = before.get(mine, (0.0, 0))
+            score, row = before.get(codes[place], (0.0, 0))
             nearest = Neighbour(self._ids[row], score) if score else None
             rivals = [
                 (other_score, -kept[other])
@@ -100,26 +112,56 @@ class RougeIndex:
         self._keep([ids[place] for place in novel], [codes[place] for place in novel])
         return found
 
-    def _before(self, texts: Texts, packed: list[Codes]) -> dict[int, tuple[float, int]]:
-        """For each text with a similar kept one: the highest F, and the first row that has it."""
-        best: dict[int, tuple[float, int]] = {}
-        for segment in self._segments:
-            for pairs in segment.candidates(texts):
-                for text, row, score in self._verified(pairs, packed, self._packed):
-                    top, first = best.get(text, (0.0, 0))
+    def _in_halves(
+        self, ids: Sequence[str], codes: Sequence[_Text], before: _Best
+    ) -> list[Neighbour | None]:
+        """The same, the second half compared with what the first one leaves."""
+        half, first = len(codes) // 2, len(self._ids)
+        found = self._decide(ids[:half], codes[:half], before)
+        novel = [code for code, nearest in zip(codes, found, strict=False) if nearest is None]
+        later = dict(before)
+        fresh = Segment(Texts.of(novel), self._threshold, first)
+        for text, best in self._repeated(codes[half:], [fresh]).items():
+            # Of equal scores that of the row kept earlier stays.
+            if best[0] > before.get(text, (0.0, 0))[0]:
+                later[text] = best
+        return found + self._decide(ids[half:], codes[half:], later)
+
+    def _repeated(self, codes: Sequence[_Text], segments: Sequence[Segment]) -> _Best:
+        """For each text with a similar one in `segments` the highest F, and the first row that has
+        it."""
+        texts = list(dict.fromkeys(codes))
+        packed, probes = [pack(text) for text in texts], Texts.of(texts)
+        best: _Best = {}
+        for segment in segments:
+            for pairs in segment.candidates(probes):
+                for number, row, score in self._verified(pairs, packed, self._packed):
+                    top, first = best.get(texts[number], (0.0, 0))
                     if score > top or (score == top and row < first):
-                        best[text] = (score, row)
+                        best[texts[number]] = (score, row)
         return best
 
-    def _beside(self, texts: Texts, packed: list[Codes]) -> dict[int, list[tuple[int, float]]]:
-        """For each text those of the same batch that are similar to it, with F; itself too."""
+    def _beside(
+        self, texts: Sequence[_Text], before: _Best
+    ) -> dict[int, list[tuple[int, float]]] | None:
+        """For each text those of the same batch that are similar to it and may be kept, with F;
+        itself too. None when they are too many to look at."""
+        # What repeats an earlier text is not kept, so nothing repeats it.
+        is_open = np.array([text not in before for text in texts], bool)
+        numbers = np.flatnonzero(is_open)
+        segment = Segment(Texts.of([texts[number] for number in numbers.tolist()]), self._threshold)
+        packed = [pack(text) for text in texts]
         beside: dict[int, list[tuple[int, float]]] = {}
-        for left, right in Segment(texts, self._threshold).candidates(texts):
-            for one, other, score in self._verified(
-                (left[left <= right], right[left <= right]), packed, packed
-            ):
+        count = 0
+        for left, places in segment.candidates(Texts.of(texts)):
+            right = numbers[places]
+            once = ~is_open[left] | (left <= right)
+            count += int(once.sum())
+            if count > _MANY and len(texts) > 1:
+                return None
+            for one, other, score in self._verified((left[once], right[once]), packed, packed):
                 beside.setdefault(one, []).append((other, score))
-                if one != other:
+                if one != other and is_open[one]:
                     beside.setdefault(other, []).append((one, score))
         return beside
 
@@ -137,14 +179,14 @@ class RougeIndex:
             for place in np.flatnonzero(scores > self._threshold).tolist():
                 yield left[place], right[place], float(scores[place])
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: str) -> _Text:
         vocabulary = self._vocabulary
-        return [
+        return tuple(
             vocabulary.setdefault(token, nth_code(len(vocabulary)))
             for token in self._tokenize(text)
-        ]
+        )
 
-    def _keep(self, ids: Sequence[str], codes: list[list[int]]) -> None:
+    def _keep(self, ids: Sequence[str], codes: Sequence[_Text]) -> None:
         if not ids:
             return
         segment = Segment(Texts.of(codes), self._threshold, len(self._ids))

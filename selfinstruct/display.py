@@ -38,6 +38,17 @@ def span(seconds: float | None) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
+def visible(text: str) -> str:
+    """The text without characters that could drive the reader's terminal.
+
+    >>> visible("red \\x1b[31m")
+    'red �[31m'
+    """
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
 def summary_line(progress: Progress) -> str:
     """One log line."""
     p = progress

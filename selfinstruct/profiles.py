@@ -82,7 +82,7 @@ class Profile(_Table):
         """
         bound = self._bound.get(language)
         if bound is None:
-            on = (ask for name, ask in self._asked(language) if self._is_on(name))
+            on = (ask for name, ask in self._asked(language) if self.is_on(name))
             bound = self._bound[language] = tuple(on)
         task = _clipped(task)
         for ask in bound:
@@ -98,7 +98,8 @@ class Profile(_Table):
             found[name] = found.get(name) or ask(task, language)
         return list(found.items())
 
-    def _is_on(self, name: str) -> bool:
+    def is_on(self, name: str) -> bool:
+        """Whether a filter is asked."""
         # Checks of another package's language have no name to be listed by: they are on.
         return name in self.filters or name not in KNOWN
 

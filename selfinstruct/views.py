@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
-from selfinstruct.display import span
+from selfinstruct.display import span, visible
 from selfinstruct.errors import UsageError
 from selfinstruct.exports import RECORDS, REJECTED
 from selfinstruct.prices import dollars, picodollars
@@ -71,10 +71,7 @@ def _earlier(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cut(text: str) -> str:
-    # Control characters in generated text could drive the reader's terminal.
-    clean = "".join(
-        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+    clean = visible(text)
     return clean if len(clean) <= _LONGEST_FIELD else f"{clean[:_LONGEST_FIELD]}…"
 
 

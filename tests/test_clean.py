@@ -224,7 +224,7 @@ def test_a_row_is_known_in_evaluation_files_whatever_its_language(
     one = {"instruction": question, "input": "", "output": answer}
     exam = one if of_known_layout else {"id": 1, "question": question, "answer": answer}
     source = write(tmp_path / "in.jsonl", [GOOD[0], one])
-    against = ["--against", write(tmp_path / "exam.jsonl", [exam])]
+    against: list[str | Path] = ["--against", write(tmp_path / "exam.jsonl", [exam])]
     assert clean(tmp_path / "out", source, "--only", "dedup", *against).code == 0
     assert reasons(tmp_path / "out") == {1: "near_duplicate"}
 
@@ -271,7 +271,7 @@ def test_only_one_step(tmp_path: Path, step: str, expected: dict[int, str]) -> N
     leaking = {**GOOD[3], "output": f"They say {secret} at the museum."}
     items = [GOOD[0], {**GOOD[4], "output": ""}, GOOD[0], leaking]
     source = write(tmp_path / "in.jsonl", items)
-    against = [] if step == "filters" else ["--against", exam]
+    against: list[str | Path] = [] if step == "filters" else ["--against", exam]
     assert clean(tmp_path / "out", source, "--only", step, *against).code == 0
     assert reasons(tmp_path / "out") == expected
 
@@ -328,6 +328,12 @@ def test_personal_data_is_flagged_or_masked_only_when_asked(tmp_path: Path) -> N
         (["--profile", "no/such.toml"], "no/such.toml"),
         (["--dedup", "semantic"], "--embed"),
         (["--ngram", "0"], "--ngram"),
+        (["--ngram", "9"], "--against"),
+        (["--only", "contamination"], "--against"),
+        (["--only", "filters", "--threshold", "0.5"], "--threshold"),
+        (["--only", "filters", "--dedup", "exact"], "--dedup"),
+        (["--only", "filters", "--against", "README.md"], "--against"),
+        (["-", "--against", "-"], "twice"),
     ],
 )
 def test_wrong_options_end_in_one_line(tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -387,6 +393,39 @@ def test_explain_says_what_happened_to_a_row(tmp_path: Path) -> None:
     for number in ("7", "-1"):
         assert run("explain", tmp_path / "out", number).code == 2
     assert run("explain", tmp_path, "0").code == 2
+
+
+def test_explain_shows_any_row_and_says_which_filters_were_off(tmp_path: Path) -> None:
+    talk = [*turns("from", "value", "human", "gpt"), {"from": "human", "value": "*Thanks* a lot!"}]
+    talk.append({"from": "gpt", "value": "It was a pleasure."})
+    odd = {**GOOD[2], "output": "Red \x1b[31m and broken \ud800."}
+    source = write(tmp_path / "in.jsonl", [json.dumps({"conversations": talk}), json.dumps(odd)])
+    assert clean(tmp_path / "out", source).code == 0
+    kept = run("explain", tmp_path / "out", "0", "--json").json
+    assert kept["kept"]
+    assert {name for name, evidence in kept["filters"] if evidence} <= set(kept["off"])
+    assert "opening" in kept["off"]
+    shown = run("explain", tmp_path / "out", "1")
+    assert shown.code == 0, shown.err
+    assert "control_characters" in shown.out
+    assert "\x1b[31m" not in shown.out
+
+
+def test_explain_reads_no_evaluation_file_and_a_profile_must_be_the_same(tmp_path: Path) -> None:
+    exam = write(tmp_path / "exam[1].jsonl", [GOOD[3]])
+    profile = tmp_path / "mine.toml"
+    profile.write_text('filters = ["empty_output"]\n')
+    source = write(tmp_path / "in.jsonl", GOOD)
+    settings: list[str | Path] = ["--only", "dedup", "--profile", profile]
+    done = clean(tmp_path / "out", source, *settings, "--against", exam)
+    assert done.code == 0, done.err
+    exam.unlink()
+    found = run("explain", tmp_path / "out", "3", "--json").json
+    assert found["nearest"] == {"against": f"{exam}:1", "score": 1.0}
+    profile.write_text('filters = ["echo"]\n')
+    changed = run("explain", tmp_path / "out", "3")
+    assert changed.code == 2
+    assert "has changed" in changed.complaint
 
 
 # ------------------------------------------------------------------------------------ interrupted
@@ -498,7 +537,7 @@ def test_rows_are_compared_as_they_are_kept_with_personal_data_masked(tmp_path: 
     mails = ("max.moe.of.the.north@mail.uni-bonn.de", "li@gmail.com")
     first, last = ({**GOOD[0], "instruction": f"Write to {mail} and ask."} for mail in mails)
     source = write(tmp_path / "in.jsonl", [first, *rows(many(tmp_path / "many.jsonl")), last])
-    command = [source, "--pii", "mask", "--lang", "en"]
+    command: list[str | Path] = [source, "--pii", "mask", "--lang", "en"]
     assert clean(tmp_path / "whole", *command).code == 0
     killed_at("1", "clean", *command, "--out", tmp_path / "out", "--quiet")
     assert clean(tmp_path / "out", *command).code == 0

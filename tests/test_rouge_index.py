@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rapidfuzz import process
 from rouge_score.rouge_scorer import RougeScorer
 
 from selfinstruct import dedup
@@ -84,14 +85,14 @@ def test_rows_of_one_template_are_not_all_compared_with_each_other(
 ) -> None:
     """Each repeats the first: that much is to be found out, not which of the rest are alike."""
     verified = 0
-    cpdist = rouge.process.cpdist
+    cpdist = process.cpdist
 
     def counted(lefts: Sequence[str], *others: Any, **options: Any) -> Any:
         nonlocal verified
         verified += len(lefts)
         return cpdist(lefts, *others, **options)
 
-    monkeypatch.setattr(rouge.process, "cpdist", counted)
+    monkeypatch.setattr(process, "cpdist", counted)
     count = 3 * rouge._BATCH
     texts = [f"Say why the number {n} is not a prime number at all." for n in range(count)]
     found = RougeIndex(str.split).decide([str(n) for n in range(count)], texts)

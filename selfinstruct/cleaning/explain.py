@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from selfinstruct.cleaning.evaluation import Evaluation
 from selfinstruct.cleaning.judging import RowJudge
 from selfinstruct.cleaning.parts import KEPT, REJECTED, SUMMARY
 from selfinstruct.cleaning.rules import Rules
@@ -28,9 +27,11 @@ from selfinstruct.reading import Row, open_sources, read_rows
 
 def explain(directory: Path, number: int) -> dict[str, Any]:
     """Everything about row `number` (0-based): row, place, kept, layout, lang, reason, evidence,
-    fields, filters ([name, evidence or None]), nearest ({row or against, score}), nearest_fields.
+    fields, filters ([name, evidence or None]), off (names of filters that were not asked), nearest
+    ({row or against, score}), nearest_fields.
 
-    Raises UsageError: no clean here, no such row, files that are gone or damaged.
+    Raises UsageError: no clean here, no such row, files that are gone or damaged, a profile that
+    is not what it was.
     """
     clean = _Clean(directory)
     row, verdict = clean.row(number)
@@ -49,6 +50,7 @@ def explain(directory: Path, number: int) -> dict[str, Any]:
         "evidence": verdict.get("evidence", ""),
         "fields": row.evidence if row.fields is None else row.fields,
         "filters": [[name, found.evidence if found else None] for name, found in objections],
+        "off": judge.off(row),
         "nearest": nearest,
         "nearest_fields": near.fields if near else None,
     }
@@ -64,14 +66,18 @@ class _Clean:
             summary = json.loads(path.read_bytes())
             self._rows: int = summary["rows"]
             self._settings = CleanSettings.model_validate(summary["settings"])
+            profiles: dict[str, str] = summary["profiles"]
         except OSError as error:
             hint = "`selfinstruct clean` writes it when it ends"
             raise UsageError(f"cannot read {path}: {error.strerror}", hint=hint) from None
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path}: not the summary of a clean") from None
-        evaluation = Evaluation.read(self._settings)
         rules = Rules(self._settings.profile)
-        self.judge = RowJudge(self._settings, rules, evaluation.runs)
+        if rules.facts() != profiles:
+            name = self._settings.profile or "a profile"
+            raise UsageError(f"{directory}: {name} has changed since; clean again to explain")
+        # What evaluation files hold is not asked again: rejected.jsonl says what was met.
+        self.judge = RowJudge(self._settings, rules, {})
         # Row numbers that are not kept, in order: the kept ones are the others.
         self._out = [json.loads(text)["row"] for text in self._lines(REJECTED)]
 

@@ -81,6 +81,15 @@ class RowJudge:
             for each in zip(*said, strict=True)
         ]
 
+    def off(self, row: Row) -> list[str]:
+        """The filters of `findings` that `judge` does not ask, in order."""
+        judged, _, layout = self._understood(row)
+        profile = self._rules.profile(
+            judging_language(judged.lang), shape=layout is None or layout.name in _SPLIT
+        )
+        asked = "filters" in self._steps
+        return [name for name, _ in self.findings(row) if not (asked and profile.is_on(name))]
+
     def _understood(self, row: Row) -> tuple[Judged, Example | None, Format | None]:
         if row.fields is None:
             return Judged(row, verdict=Verdict("malformed", row.problem)), None, None

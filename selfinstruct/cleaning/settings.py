@@ -52,10 +52,33 @@ class CleanSettings(BaseModel):
 def settings_of(**given: Any) -> CleanSettings:
     """Settings from the command's options, None meaning the default. Raises UsageError."""
     try:
-        return CleanSettings.model_validate(
+        settings = CleanSettings.model_validate(
             {name: value for name, value in given.items() if value is not None}
         )
     except ValidationError as error:
         first = error.errors()[0]
         name = _FLAGS.get(str(first["loc"][0]), str(first["loc"][0]))
         raise UsageError(f"--{name}: {first['msg']}, not {first['input']!r}") from None
+    if wrong := _contradiction(settings):
+        raise UsageError(wrong)
+    return settings
+
+
+def _contradiction(asked: CleanSettings) -> str:
+    """An option that could do nothing beside the others, "" where there is none."""
+    if (*asked.inputs, *asked.against).count("-") > 1:
+        return "'-' (standard input) is given twice; it can be read once"
+    steps = ", ".join(asked.only)
+    if "dedup" not in asked.only:
+        if asked.threshold is not None:
+            return f"--threshold: --only {steps} compares no rows"
+        if asked.method != "rouge":
+            return f"--dedup: --only {steps} compares no rows"
+    if asked.against and asked.only == ("filters",):
+        return "--against: --only filters compares no rows"
+    if not asked.against or "contamination" not in asked.only:
+        if asked.ngram is not None:
+            return "--ngram: rows share no run without --against and the step contamination"
+        if asked.only == ("contamination",):
+            return "--only contamination needs --against"
+    return ""

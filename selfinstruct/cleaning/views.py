@@ -17,7 +17,7 @@ from rich.text import Text
 
 from selfinstruct.cleaning.parts import REJECTED
 from selfinstruct.cleaning.tally import Tally
-from selfinstruct.display import span
+from selfinstruct.display import span, visible
 from selfinstruct.reading import Meter
 
 # Seconds between two lines when stderr is not a terminal.
@@ -100,7 +100,7 @@ def summary_table(summary: Mapping[str, Any], out: Path) -> RenderableType:
     if summary["flagged"]:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in summary["flagged"].items())
         lines.append(Text(f"rows with personal data, of those kept: {kinds}"))
-    lines += [Text(f"malformed: {place}") for place in summary["malformed"]]
+    lines += [Text(visible(f"malformed: {place}")) for place in summary["malformed"]]
     more = summary["rejected"].get("malformed", 0) - len(summary["malformed"])
     if more:
         lines.append(Text(f"… and {more:,} more in {out / REJECTED}"))
@@ -117,25 +117,28 @@ def explained(found: Mapping[str, Any]) -> RenderableType:
     style = "green" if found["kept"] else "red"
     lines: list[RenderableType] = [_panel(found["fields"], title, style)]
     if found["evidence"]:
-        lines.append(Text(f"{found['reason']}: {found['evidence']}", style))
+        lines.append(Text(visible(f"{found['reason']}: {found['evidence']}"), style))
     if found["layout"]:
         lines.append(Text(f"layout {found['layout']}, language {found['lang']}"))
-    lines += _filters(found["filters"])
+    lines += _filters(found["filters"], found["off"])
     if nearest := found["nearest"]:
         name = f"row {nearest['row']}" if "row" in nearest else nearest["against"]
         title = f"nearest: {name}, score {nearest['score']:.4f}"
         if found["nearest_fields"]:
             lines.append(_panel(found["nearest_fields"], title, "cyan"))
         else:
-            lines.append(Text(title))
+            lines.append(Text(visible(title)))
     return Group(*lines)
 
 
-def _filters(filters: list[tuple[str, str | None]]) -> Iterator[RenderableType]:
+def _filters(filters: list[tuple[str, str | None]], off: list[str]) -> Iterator[RenderableType]:
+    """off: filters that were not asked."""
     passed = [name for name, evidence in filters if evidence is None]
     for name, evidence in filters:
-        if evidence is not None:
-            yield Text(f"objects  {name}: {evidence}", "red")
+        if evidence is not None and name not in off:
+            yield Text(visible(f"objects  {name}: {evidence}"), "red")
+        elif evidence is not None:
+            yield Text(visible(f"is off   {name}: {evidence}"), "dim")
     if passed:
         yield Text(f"passes   {', '.join(passed)}", "green")
 
@@ -144,14 +147,16 @@ def _panel(fields: object, title: str, style: str) -> Panel:
     """Fields as they are, long ones cut."""
     if isinstance(fields, Mapping):
         parts = [
-            Text.assemble((f"{name}: ", "bold"), _cut(value)) for name, value in fields.items()
+            Text.assemble((visible(f"{name}: "), "bold"), _cut(value))
+            for name, value in fields.items()
         ]
         body: RenderableType = Group(*parts)
     else:
         body = Text(_cut(fields))
-    return Panel(body, title=Text(title), title_align="left", border_style=style)
+    return Panel(body, title=Text(visible(title)), title_align="left", border_style=style)
 
 
 def _cut(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
+    shown = visible(text[:_LONGEST])
+    return shown if len(text) <= _LONGEST else f"{shown}… ({len(text):,} characters)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,8 +130,10 @@ def _expanded(patterns: list[str]) -> list[str]:
     """Paths; a pattern in quotes, which no shell has expanded, stands for its files."""
     paths: list[str] = []
     for pattern in patterns:
-        # Not Path.glob, which takes no absolute pattern.
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        # A file may be called a[1].jsonl. Not Path.glob, which takes no absolute pattern.
+        found = (
+            [pattern] if os.path.lexists(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        )
         if not found and glob.has_magic(pattern):
             raise UsageError(f"--against: no file matches {pattern}")
         paths += found or [pattern]

@@ -312,6 +312,16 @@ def test_an_empty_answer_is_named_by_its_line(example: Example) -> None:
     assert found.reasons == {"empty_answer": 1}
 
 
+@pytest.mark.parametrize("field", range(3))
+def test_half_a_character_drops_the_row(field: int) -> None:
+    said = ["Say it.", "Here.", "Done."]
+    said[field] += " \ud800"
+    rows = [Row("r1", "", "f:1", Example(Task(*said))), Row("r2", "", "f:2", Example(RIVER))]
+    found = encoder("ziya").encode(rows)
+    assert [row.id for row in found.rows] == ["r2"]
+    assert [(row.place, row.reason) for row in found.dropped] == [("f:1", "lone_surrogate")]
+
+
 @pytest.mark.parametrize(
     ("template", "example", "what"),
     [
@@ -373,6 +383,8 @@ def test_without_a_template_of_its_own_a_base_gets_alpacas() -> None:
     [
         (CHATML.replace("<|im_end|>", ""), "ends an answer with no control token"),
         (CHATML.replace("{{ message['content'] }}", ""), "does not keep every message once"),
+        ("{{ raise_exception('not today') }}", "refuses it: not today .*--template picks"),
+        ("{% for message in messages %}", "refuses it: .*--template picks"),
     ],
 )
 def test_a_chat_template_that_labels_cannot_be_told_from_is_refused(

@@ -309,6 +309,21 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
     assert "nothing to go on with" in lines[-1]
 
 
+def test_a_stopped_training_says_how_to_go_on(base: Path, rows: Path, tmp_path: Path) -> None:
+    code = KILLED.replace("SIGKILL", "SIGTERM").replace("step == 4", "step == 2")
+    made = settings(rows, base, tmp_path / "out", save_every=1)
+    child = subprocess.run(
+        [sys.executable, "-c", code, *options(made)],
+        cwd=ROOT,
+        env=environment(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 143, child.stderr
+    assert "interrupted; --resume goes on from checkpoint-1" in child.stderr
+
+
 def test_another_training_is_not_gone_on_with(base: Path, rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     trained(settings(rows, base, out, steps=1))

@@ -372,6 +372,20 @@ def test_a_base_with_a_template_of_its_own_is_told_of() -> None:
     assert make_encoder(own, "belle", 64)[1] == []
 
 
+@pytest.mark.parametrize("jinja", [TEMPLATES["alpaca"].jinja(), "{{ raise_exception('no') }}"])
+def test_a_template_that_refuses_is_worked_around(jinja: str) -> None:
+    made = tokenizer(chat=jinja)
+    assert make_encoder(made, "belle", 64)[0].template.name == "belle"
+
+
+def test_what_alpacas_template_trained_can_be_trained_on() -> None:
+    made = make_encoder(tokenizer(chat=TEMPLATES["alpaca"].jinja()), "", 128)[0]
+    assert made.template.name == CHAT
+    assert made.prompt(Example(RIVER)) == encoder("alpaca").prompt(Example(RIVER))
+    with pytest.raises(UsageError, match="f:1: .*no place for earlier turns"):
+        made.encode([Row("r", "", "f:1", Example(RIVER, EARLIER))])
+
+
 def test_without_a_template_of_its_own_a_base_gets_alpacas() -> None:
     assert make_encoder(tokenizer(), "", 64)[0].template.name == "alpaca"
     with pytest.raises(UsageError, match="no chat template of its own"):

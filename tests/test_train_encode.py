@@ -382,7 +382,7 @@ def test_what_alpacas_template_trained_can_be_trained_on() -> None:
     made = make_encoder(tokenizer(chat=TEMPLATES["alpaca"].jinja()), "", 128)[0]
     assert made.template.name == CHAT
     assert made.prompt(Example(RIVER)) == encoder("alpaca").prompt(Example(RIVER))
-    with pytest.raises(UsageError, match="f:1: .*no place for earlier turns"):
+    with pytest.raises(UsageError, match=r"f:1: .*no place for earlier turns"):
         made.encode([Row("r", "", "f:1", Example(RIVER, EARLIER))])
 
 

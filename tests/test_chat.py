@@ -126,6 +126,12 @@ def test_questions_of_a_batch_get_the_answers_that_they_get_alone(
     assert len(set(together)) > 1, "else this test shows nothing"
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none_is_refused(seed: int) -> None:
+    with pytest.raises(UsageError, match="--seed must be"):
+        Sampling(seed=seed)
+
+
 def test_a_seed_is_an_answer(babbler: Speaker) -> None:
     def said(seed: int, top_p: float = 1.0, temperature: float = 1.0) -> list[str]:
         sampling = Sampling(12, temperature, top_p, seed)

@@ -223,6 +223,12 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
 
 
+def test_a_file_is_no_folder_to_import_into(tmp_path: Path) -> None:
+    path = file_of(tmp_path / "a.jsonl", [RIVER])
+    with pytest.raises(UsageError, match=r"--out: .*a\.jsonl is a file"):
+        import_files([path], Path(path))
+
+
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = file_of(tmp_path / "a.jsonl", [RIVER])
 

@@ -27,6 +27,7 @@ from selfinstruct.train.prepare import PACKING
 from selfinstruct.train.presets import get_preset
 from selfinstruct.train.running import train
 from selfinstruct.train.settings import Settings
+from selfinstruct.train.sources import read_source
 from tests.cli import environment, run
 from tests.scripted_server import ROOT
 from tests.tiny_models import CHATML, llama_config, make_base, tokenizer
@@ -308,6 +309,21 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
     assert "nothing to go on with" in lines[-1]
 
 
+def test_a_stopped_training_says_how_to_go_on(base: Path, rows: Path, tmp_path: Path) -> None:
+    code = KILLED.replace("SIGKILL", "SIGTERM").replace("step == 4", "step == 2")
+    made = settings(rows, base, tmp_path / "out", save_every=1)
+    child = subprocess.run(
+        [sys.executable, "-c", code, *options(made)],
+        cwd=ROOT,
+        env=environment(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 143, child.stderr
+    assert "interrupted; --resume goes on from checkpoint-1" in child.stderr
+
+
 def test_another_training_is_not_gone_on_with(base: Path, rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     trained(settings(rows, base, out, steps=1))
@@ -424,6 +440,24 @@ def test_bad_rows_are_named_by_file_and_line(
     path.write_text(content)
     with pytest.raises(UsageError, match=f"rows.jsonl{complaint}"):
         trained(settings(path, base, tmp_path / "out", validation=0))
+
+
+def test_any_language_can_be_trained(tmp_path: Path) -> None:
+    text = "Der Fluss fließt langsam durch die Stadt und mündet schließlich in das Meer."
+    path = write_rows(tmp_path / "a.jsonl", [{"instruction": text, "output": text}])
+    assert [row.lang for row in read_source(str(path))] == ["de"]
+    stated = write_rows(tmp_path / "b.jsonl", [{"lang": "fr", "instruction": "a", "output": "b"}])
+    assert [row.lang for row in read_source(str(stated), ["fr"])] == ["fr"]
+
+
+@pytest.mark.parametrize(
+    "flag", ["--epochs inf", "--learning-rate inf", "--seed -1", "--seed 4294967296"]
+)
+def test_figures_that_are_none_are_refused(flag: str, tmp_path: Path) -> None:
+    name, value = flag.split()
+    done = run("train", "x", "--base", "y", "--out", tmp_path / "z", name, value)
+    assert done.code == 2
+    assert name in done.complaint
 
 
 def test_a_base_that_is_none_is_refused(rows: Path, tmp_path: Path) -> None:

@@ -312,6 +312,16 @@ def test_an_empty_answer_is_named_by_its_line(example: Example) -> None:
     assert found.reasons == {"empty_answer": 1}
 
 
+@pytest.mark.parametrize("field", range(3))
+def test_half_a_character_drops_the_row(field: int) -> None:
+    said = ["Say it.", "Here.", "Done."]
+    said[field] += " \ud800"
+    rows = [Row("r1", "", "f:1", Example(Task(*said))), Row("r2", "", "f:2", Example(RIVER))]
+    found = encoder("ziya").encode(rows)
+    assert [row.id for row in found.rows] == ["r2"]
+    assert [(row.place, row.reason) for row in found.dropped] == [("f:1", "lone_surrogate")]
+
+
 @pytest.mark.parametrize(
     ("template", "example", "what"),
     [
@@ -362,6 +372,20 @@ def test_a_base_with_a_template_of_its_own_is_told_of() -> None:
     assert make_encoder(own, "belle", 64)[1] == []
 
 
+@pytest.mark.parametrize("jinja", [TEMPLATES["alpaca"].jinja(), "{{ raise_exception('no') }}"])
+def test_a_template_that_refuses_is_worked_around(jinja: str) -> None:
+    made = tokenizer(chat=jinja)
+    assert make_encoder(made, "belle", 64)[0].template.name == "belle"
+
+
+def test_what_alpacas_template_trained_can_be_trained_on() -> None:
+    made = make_encoder(tokenizer(chat=TEMPLATES["alpaca"].jinja()), "", 128)[0]
+    assert made.template.name == CHAT
+    assert made.prompt(Example(RIVER)) == encoder("alpaca").prompt(Example(RIVER))
+    with pytest.raises(UsageError, match=r"f:1: .*no place for earlier turns"):
+        made.encode([Row("r", "", "f:1", Example(RIVER, EARLIER))])
+
+
 def test_without_a_template_of_its_own_a_base_gets_alpacas() -> None:
     assert make_encoder(tokenizer(), "", 64)[0].template.name == "alpaca"
     with pytest.raises(UsageError, match="no chat template of its own"):
@@ -373,6 +397,8 @@ def test_without_a_template_of_its_own_a_base_gets_alpacas() -> None:
     [
         (CHATML.replace("<|im_end|>", ""), "ends an answer with no control token"),
         (CHATML.replace("{{ message['content'] }}", ""), "does not keep every message once"),
+        ("{{ raise_exception('not today') }}", "refuses it: not today .*--template picks"),
+        ("{% for message in messages %}", "refuses it: .*--template picks"),
     ],
 )
 def test_a_chat_template_that_labels_cannot_be_told_from_is_refused(

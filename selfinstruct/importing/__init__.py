@@ -77,6 +77,8 @@ def import_files(
             raise UsageError(
                 f"{out} holds {name} already", hint="nothing is overwritten; name another --out"
             )
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out: {out} is a file", hint="name a folder")
     with open_sources(paths) as sources, Staging(out) as staging:
         desk = _Desk(out, staging, layout, lang, strict)
         for source in sources:

@@ -23,9 +23,10 @@ class Found(NamedTuple):
     source_id: str = ""
 
 
-def understand(row: Row, layout: Format | None, lang: str) -> Found:
+def understand(row: Row, layout: Format | None, lang: str, *, any_language: bool = False) -> Found:
     """The example in a row; layout and lang are told by its fields and its text where they are
-    None and "". Raises ValueError with a phrase that says what is wrong.
+    None and "". any_language: also those that nothing is generated in. Raises ValueError with a
+    phrase that says what is wrong.
 
     >>> row = Row(0, "a.jsonl:1", {"input": "说出一条河。", "target": "长江。", "id": 7}, b"")
     >>> found = understand(row, None, "")
@@ -43,7 +44,7 @@ def understand(row: Row, layout: Format | None, lang: str) -> Found:
     example = layout.read(row.fields)
     # What is too little to tell a language from is numbers or code, with English around it.
     code = lang or row_language(_said(example)) or "en"
-    if code not in LANGUAGES:
+    if code not in LANGUAGES and not any_language:
         raise ValueError(
             f"it seems to be in {code!r}, which is none of {', '.join(LANGUAGES)}; "
             "--lang says otherwise"

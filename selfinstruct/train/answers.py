@@ -34,6 +34,10 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise UsageError("--seed must be at least 0 and less than 2^32")
+
 
 GREEDY = Sampling()
 

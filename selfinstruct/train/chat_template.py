@@ -41,8 +41,11 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._frames: dict[tuple[bool, int, bool], list[str]] = {}
         # Fails here rather than at the first row.
-        self.render(Example(_PLAIN), answered=False)
-        self.render(Example(_PLAIN))
+        try:
+            self.render(Example(_PLAIN), answered=False)
+            self.render(Example(_PLAIN))
+        except ValueError as error:
+            raise UsageError(str(error), hint=_PICK) from None
 
     def render(
         self, example: Example, train_on: TrainOn = "all", *, answered: bool = True

@@ -65,14 +65,20 @@ def _texts(template: TextTemplate) -> list[str]:
 
 def _own_template_notice(tokenizer: Any, template: TextTemplate) -> list[str]:
     """The base was trained to chat otherwise than it is about to be."""
+    from jinja2.exceptions import TemplateError
+
     messages = messages_of(Example(_TASK), answered=False)
-    rendered = [
-        tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, chat_template=jinja
-        )
-        for jinja in (None, template.jinja())
-    ]
-    if rendered[0] == rendered[1]:
+    try:
+        rendered = {
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, chat_template=jinja
+            )
+            for jinja in (None, template.jinja())
+        }
+    except TemplateError:
+        # It renders nothing: there is none to keep to.
+        return []
+    if len(rendered) == 1:
         return []
     return [
         f"the base has a chat template of its own, unlike {template.name}: "
@@ -98,13 +104,18 @@ def _served_notice(encoder: Encoder) -> list[str]:
     if not isinstance(template, TextTemplate) or template.many_turns:
         examples.append(_LATER)
     for example in examples:
+        try:
+            prompt = encoder.prompt(example)
+        except ValueError:
+            # A base's own template may have no place for earlier turns.
+            continue
         text = tokens.tokenizer.apply_chat_template(
             messages_of(example, answered=False),
             chat_template=stored_chat_template(encoder),
             tokenize=False,
             add_generation_prompt=True,
         )
-        if tokens.as_served(text) != encoder.prompt(example):
+        if tokens.as_served(text) != prompt:
             return [
                 "a server that uses the chat template gives the model other tokens than it is "
                 f"trained on, for a prompt such as {text[-60:]!r}"

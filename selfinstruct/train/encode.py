@@ -151,6 +151,10 @@ class Encoder:
                     )
                 found.dropped.append(Dropped(row.id, row.place, "empty_answer", ""))
                 continue
+            if not _is_utf8(row.example):
+                detail = "half of a pair has no bytes that a tokenizer could read"
+                found.dropped.append(Dropped(row.id, row.place, "lone_surrogate", detail))
+                continue
             try:
                 pieces = self.template.render(row.example, self._train_on)
             except ValueError as error:
@@ -246,6 +250,16 @@ class _Text(NamedTuple):
 
 
 _Ids = dict[_Text, list[int]]
+
+
+def _is_utf8(example: Example) -> bool:
+    """Whether all that is said can be written as UTF-8: a lone surrogate cannot."""
+    task, earlier = example.task, [text for pair in example.history for text in pair]
+    try:
+        "".join([example.system, *earlier, task.instruction, task.input, task.output]).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _begins_with_prompt(run: _Run, ids: _Ids) -> bool:

@@ -47,8 +47,8 @@ class Preset:
             self, **{name: value for name, value in given.items() if value is not None}
         )
         for name in ("max_tokens", "batch", "learning_rate", "epochs", "lora_r", "lora_alpha"):
-            if not getattr(preset, name) > 0:
-                raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
+            if not 0 < getattr(preset, name) < math.inf:
+                raise UsageError(f"--{name.replace('_', '-')} must be a number more than 0")
         if preset.method not in METHODS:
             known = ", ".join(METHODS)
             raise UsageError(f"unknown method {preset.method!r}; known: {known}")

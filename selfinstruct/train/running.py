@@ -6,12 +6,14 @@ Every process of a distributed training runs this; the main one writes and speak
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
+import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -63,17 +65,36 @@ def train(settings: Settings, say: Say, show: Callable[[Prepared], None]) -> dic
     if main:
         folder.begin(prepared.fingerprint, prepared.dropped)
     try:
-        return _run(prepared, settings, folder, arguments, say)
+        with _terminable():
+            return _run(prepared, settings, folder, arguments, say)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
         raise UsageError(f"out of memory: {_smaller(prepared, settings)}") from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         last = folder.last_checkpoint()
         raise Interrupted(
             f"interrupted; --resume goes on from {last.name if last else 'the start'}",
-            signal_number=2,
+            signal_number=signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT,
         ) from None
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """In the block SIGTERM, by which schedulers take a machine back, ends as Ctrl-C does."""
+
+    def terminate(_number: int, _frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(

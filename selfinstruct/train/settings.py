@@ -54,6 +54,8 @@ class Settings:
             raise UsageError("--validation must be at least 0 and less than 1")
         if self.train_on not in TRAIN_ON:
             raise UsageError(f"--train-on must be {' or '.join(TRAIN_ON)}")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError("--seed must be at least 0 and less than 2^32")
         for name in ("device_batch", "steps", "save_every"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -35,7 +35,7 @@ def read_source(source: str, langs: Sequence[str] = ()) -> list[Row]:
             stated = row.fields.get("lang") if row.fields else ""
             lang = stated if isinstance(stated, str) else ""
             try:
-                found = understand(row, None, lang)
+                found = understand(row, None, lang, any_language=True)
             except ValueError as error:
                 raise UsageError(f"{row.place}: {error}") from None
             id = found.source_id or row.place

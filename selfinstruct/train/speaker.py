@@ -6,6 +6,7 @@ are those of training.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,4 @@ def _quieten() -> None:
     """The libraries' bars and warnings are for their developers; failures still raise."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|accelerate)\b")

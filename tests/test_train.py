@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from selfinstruct.errors import TrainingFailed, UsageError
+from selfinstruct.errors import DiskError, TrainingFailed, UsageError
 from selfinstruct.records import Example, Task
 from selfinstruct.train.bases import load_model, load_tokenizer
 from selfinstruct.train.batches import Collator, keeps_packed_rows_apart
@@ -322,6 +323,23 @@ def test_a_stopped_training_says_how_to_go_on(base: Path, rows: Path, tmp_path: 
     )
     assert child.returncode == 143, child.stderr
     assert "interrupted; --resume goes on from checkpoint-1" in child.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")]
+)
+def test_a_full_disk_is_said_as_such(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_arguments: Any, **_more: Any) -> None:
+        raise error
+
+    made = settings(rows, base, tmp_path / "out", steps=2, save_every=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(DiskError, match=r"cannot write .*out: .*--resume"):
+            trained(made)
+    trained(replace(made, resume=True))
 
 
 def test_another_training_is_not_gone_on_with(base: Path, rows: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from selfinstruct.errors import Interrupted, UsageError
@@ -25,7 +26,7 @@ from selfinstruct.train.bases import check_vocabulary, load_for_training
 from selfinstruct.train.batches import Collator, Items, keeps_packed_rows_apart, token_loss
 from selfinstruct.train.checks import stored_chat_template
 from selfinstruct.train.finish import finish
-from selfinstruct.train.folder import Folder
+from selfinstruct.train.folder import Folder, disk_error
 from selfinstruct.train.prepare import Prepared, opening_lines, prepare
 from selfinstruct.train.schedule import spread
 from selfinstruct.train.settings import Settings
@@ -67,7 +68,10 @@ def train(settings: Settings, say: Say, show: Callable[[Prepared], None]) -> dic
     try:
         with _terminable():
             return _run(prepared, settings, folder, arguments, say)
-    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError, OSError, SafetensorError) as error:
+        if _is_of_the_disk(error):
+            reason = OSError(0, getattr(error, "strerror", "") or str(error).partition("\n")[0])
+            raise disk_error(folder.path, reason) from error
         if not _is_out_of_memory(error):
             raise
         raise UsageError(f"out of memory: {_smaller(prepared, settings)}") from None
@@ -223,6 +227,13 @@ def _device() -> str:
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    """Whether a write failed: torch's writer and that of safetensors have errors of their own."""
+    if isinstance(error, OSError | SafetensorError):
+        return True
+    return any(phrase in str(error) for phrase in ("PytorchStreamWriter", "unexpected pos"))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

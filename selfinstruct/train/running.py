@@ -161,6 +161,7 @@ def _arguments(prepared: Prepared, settings: Settings, folder: Folder) -> Any:
         use_cpu=not gpu,
         activation_checkpointing=settings.recompute,
         train_sampling_strategy="sequential",
+        use_cache=False,  # With a cache packed rows would see each other.
         remove_unused_columns=False,
         logging_steps=1,
         logging_nan_inf_filter=False,

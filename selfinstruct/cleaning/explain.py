@@ -22,6 +22,7 @@ from selfinstruct.dedup import NoveltyPool
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import judging_language
 from selfinstruct.novelty import Neighbour
+from selfinstruct.novelty.rouge import LONGEST
 from selfinstruct.reading import Row, open_sources, read_rows
 
 
@@ -97,7 +98,8 @@ class _Clean:
     def nearest(self, lang: str, text: str, number: int) -> dict[str, Any] | None:
         """The nearest of the kept rows before `number` in the same language, by ROUGE-L; the
         earliest of equals."""
-        pool = NoveltyPool(judging_language(lang).tokenize)
+        tokenize = judging_language(lang).tokenize
+        pool = NoveltyPool(lambda text: tokenize(text[:LONGEST]))
         pool.add("", text)
         best: Neighbour | None = None
         out = set(self._out)

@@ -171,6 +171,14 @@ def test_what_cannot_be_read_is_listed_with_its_place(tmp_path: Path) -> None:
     assert not list((tmp_path / "strict").glob(".*.part"))
 
 
+def test_what_is_not_asked_of_one_layout_is_asked_of_the_next(tmp_path: Path) -> None:
+    talk = {"conversations": turns("from", "value", "human", "gpt")}
+    items = [talk, {**GOOD[1], "instruction": ""}, GOOD[2]]
+    source = write(tmp_path / "in.jsonl", items)
+    assert clean(tmp_path / "out", source).code == 0
+    assert reasons(tmp_path / "out") == {1: "instruction_length"}
+
+
 def test_languages_are_told_apart_and_judged_by_their_own_rules(tmp_path: Path) -> None:
     chinese = {
         "instruction": "请介绍一下长江的源头和它流经的省份。",

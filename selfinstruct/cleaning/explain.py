@@ -28,11 +28,11 @@ from selfinstruct.reading import Row, open_sources, read_rows
 
 def explain(directory: Path, number: int) -> dict[str, Any]:
     """Everything about row `number` (0-based): row, place, kept, layout, lang, reason, evidence,
-    fields, filters ([name, evidence or None]), off (names of filters that were not asked), nearest
-    ({row or against, score}), nearest_fields.
+    fields, filters ([name, evidence or None]), off (names of filters that are not asked),
+    profile_changed (they say it by another profile than then), nearest ({row or against, score}),
+    nearest_fields.
 
-    Raises UsageError: no clean here, no such row, files that are gone or damaged, a profile that
-    is not what it was.
+    Raises UsageError: no clean here, no such row, files that are gone or damaged.
     """
     clean = _Clean(directory)
     row, verdict = clean.row(number)
@@ -52,6 +52,7 @@ def explain(directory: Path, number: int) -> dict[str, Any]:
         "fields": row.evidence if row.fields is None else row.fields,
         "filters": [[name, found.evidence if found else None] for name, found in objections],
         "off": judge.off(row),
+        "profile_changed": clean.changed,
         "nearest": nearest,
         "nearest_fields": near.fields if near else None,
     }
@@ -74,9 +75,8 @@ class _Clean:
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path}: not the summary of a clean") from None
         rules = Rules(self._settings.profile)
-        if rules.facts() != profiles:
-            name = self._settings.profile or "a profile"
-            raise UsageError(f"{directory}: {name} has changed since; clean again to explain")
+        # After an upgrade, or by the user's hand: the filters say what they say now.
+        self.changed = rules.facts() != profiles
         # What evaluation files hold is not asked again: rejected.jsonl says what was met.
         self.judge = RowJudge(self._settings, rules, {})
         # Row numbers that are not kept, in order: the kept ones are the others.

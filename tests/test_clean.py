@@ -171,6 +171,14 @@ def test_what_cannot_be_read_is_listed_with_its_place(tmp_path: Path) -> None:
     assert not list((tmp_path / "strict").glob(".*.part"))
 
 
+def test_what_is_not_asked_of_one_layout_is_asked_of_the_next(tmp_path: Path) -> None:
+    talk = {"conversations": turns("from", "value", "human", "gpt")}
+    items = [talk, {**GOOD[1], "instruction": ""}, GOOD[2]]
+    source = write(tmp_path / "in.jsonl", items)
+    assert clean(tmp_path / "out", source).code == 0
+    assert reasons(tmp_path / "out") == {1: "instruction_length"}
+
+
 def test_languages_are_told_apart_and_judged_by_their_own_rules(tmp_path: Path) -> None:
     chinese = {
         "instruction": "请介绍一下长江的源头和它流经的省份。",
@@ -411,7 +419,9 @@ def test_explain_shows_any_row_and_says_which_filters_were_off(tmp_path: Path) -
     assert "\x1b[31m" not in shown.out
 
 
-def test_explain_reads_no_evaluation_file_and_a_profile_must_be_the_same(tmp_path: Path) -> None:
+def test_explain_reads_no_evaluation_file_and_says_if_the_profile_has_changed(
+    tmp_path: Path,
+) -> None:
     exam = write(tmp_path / "exam[1].jsonl", [GOOD[3]])
     profile = tmp_path / "mine.toml"
     profile.write_text('filters = ["empty_output"]\n')
@@ -422,10 +432,11 @@ def test_explain_reads_no_evaluation_file_and_a_profile_must_be_the_same(tmp_pat
     exam.unlink()
     found = run("explain", tmp_path / "out", "3", "--json").json
     assert found["nearest"] == {"against": f"{exam}:1", "score": 1.0}
+    assert found["profile_changed"] is False
     profile.write_text('filters = ["echo"]\n')
     changed = run("explain", tmp_path / "out", "3")
-    assert changed.code == 2
-    assert "has changed" in changed.complaint
+    assert changed.code == 0
+    assert "has changed" in changed.out
 
 
 # ------------------------------------------------------------------------------------ interrupted

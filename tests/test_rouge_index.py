@@ -100,6 +100,12 @@ def test_rows_of_one_template_are_not_all_compared_with_each_other(
     assert verified < 100 * count
 
 
+def test_of_a_text_without_end_the_beginning_is_compared() -> None:
+    long = "one two three four five " * (rouge.LONGEST // 24 + 1)
+    texts = [long + "six " * 100_000, long + "seven " * 100_000, "six seven"]
+    assert RougeIndex(str.split).decide(["0", "1", "2"], texts) == [None, Neighbour("0", 1.0), None]
+
+
 def test_it_agrees_with_rouge_score() -> None:
     tokenize = get_language("en").tokenize
     texts = [

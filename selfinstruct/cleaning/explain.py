@@ -22,16 +22,17 @@ from selfinstruct.dedup import NoveltyPool
 from selfinstruct.errors import UsageError
 from selfinstruct.languages import judging_language
 from selfinstruct.novelty import Neighbour
+from selfinstruct.novelty.rouge import LONGEST
 from selfinstruct.reading import Row, open_sources, read_rows
 
 
 def explain(directory: Path, number: int) -> dict[str, Any]:
     """Everything about row `number` (0-based): row, place, kept, layout, lang, reason, evidence,
-    fields, filters ([name, evidence or None]), off (names of filters that were not asked), nearest
-    ({row or against, score}), nearest_fields.
+    fields, filters ([name, evidence or None]), off (names of filters that are not asked),
+    profile_changed (they say it by another profile than then), nearest ({row or against, score}),
+    nearest_fields.
 
-    Raises UsageError: no clean here, no such row, files that are gone or damaged, a profile that
-    is not what it was.
+    Raises UsageError: no clean here, no such row, files that are gone or damaged.
     """
     clean = _Clean(directory)
     row, verdict = clean.row(number)
@@ -51,6 +52,7 @@ def explain(directory: Path, number: int) -> dict[str, Any]:
         "fields": row.evidence if row.fields is None else row.fields,
         "filters": [[name, found.evidence if found else None] for name, found in objections],
         "off": judge.off(row),
+        "profile_changed": clean.changed,
         "nearest": nearest,
         "nearest_fields": near.fields if near else None,
     }
@@ -73,9 +75,8 @@ class _Clean:
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path}: not the summary of a clean") from None
         rules = Rules(self._settings.profile)
-        if rules.facts() != profiles:
-            name = self._settings.profile or "a profile"
-            raise UsageError(f"{directory}: {name} has changed since; clean again to explain")
+        # After an upgrade, or by the user's hand: the filters say what they say now.
+        self.changed = rules.facts() != profiles
         # What evaluation files hold is not asked again: rejected.jsonl says what was met.
         self.judge = RowJudge(self._settings, rules, {})
         # Row numbers that are not kept, in order: the kept ones are the others.
@@ -97,7 +98,8 @@ class _Clean:
     def nearest(self, lang: str, text: str, number: int) -> dict[str, Any] | None:
         """The nearest of the kept rows before `number` in the same language, by ROUGE-L; the
         earliest of equals."""
-        pool = NoveltyPool(judging_language(lang).tokenize)
+        tokenize = judging_language(lang).tokenize
+        pool = NoveltyPool(lambda text: tokenize(text[:LONGEST]))
         pool.add("", text)
         best: Neighbour | None = None
         out = set(self._out)

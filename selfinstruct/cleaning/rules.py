@@ -41,7 +41,8 @@ class Rules:
 def without_shape(profile: Profile) -> Profile:
     """The profile for rows whose question holds the input."""
     filters = tuple(name for name in profile.filters if name not in _SHAPE)
-    return profile.model_copy(update={"filters": filters})
+    # Made anew, since a copy would share what the profile has bound to a language.
+    return Profile.model_validate(profile.model_dump() | {"filters": filters})
 
 
 def _read(name: str) -> bytes:

@@ -121,6 +121,8 @@ def explained(found: Mapping[str, Any]) -> RenderableType:
     if found["layout"]:
         lines.append(Text(f"layout {found['layout']}, language {found['lang']}"))
     lines += _filters(found["filters"], found["off"])
+    if found["profile_changed"]:
+        lines.append(Text("by a profile that has changed since the clean", "yellow"))
     if nearest := found["nearest"]:
         name = f"row {nearest['row']}" if "row" in nearest else nearest["against"]
         title = f"nearest: {name}, score {nearest['score']:.4f}"

@@ -4,10 +4,11 @@ Enters: texts in order, in batches. Leaves: for each the kept text that makes it
 None; a text without one is kept. Knows no language, file, clock or random number.
 
 The decisions, neighbours and scores are those of `dedup.NoveltyPool` asked one text at a time,
-whatever the size of the batches. That pool scans every kept text; this index reads only those that
-share a rare token in the right place: the prefix, length and positional filters of PPJoin (Xiao et
-al. 2008) over (token, k-th occurrence), then the bitmap filter of Sandes et al. (2020), then
-rapidfuzz. docs/design/dedup.md has the bounds and the measurements.
+whatever the size of the batches; of a text longer than LONGEST the beginning is compared. That pool
+scans every kept text; this index reads only those that share a rare token in the right place: the
+prefix, length and positional filters of PPJoin (Xiao et al. 2008) over (token, k-th occurrence),
+then the bitmap filter of Sandes et al. (2020), then rapidfuzz. docs/design/dedup.md has the bounds
+and the measurements.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _BATCH = 2048
 _GROWTH = 4
 # Pairs verified at once.
 _PAIRS = 1 << 18
+# Characters of a text that are compared, thousands of words: two of 10 MB that are alike would take
+# more than ten minutes.
+LONGEST = 100_000
 # More similar pairs in a batch than this, about 64 a text, and it is decided in two halves: of rows
 # of one template the first half leaves few that the second must be compared with.
 _MANY = 1 << 17
@@ -183,7 +187,7 @@ class RougeIndex:
         vocabulary = self._vocabulary
         return tuple(
             vocabulary.setdefault(token, nth_code(len(vocabulary)))
-            for token in self._tokenize(text)
+            for token in self._tokenize(text[:LONGEST])
         )
 
     def _keep(self, ids: Sequence[str], codes: Sequence[_Text]) -> None:

@@ -45,15 +45,15 @@ def _panel(row: Mapping[str, Any]) -> Panel:
     if row["input"]:
         parts.append(Text(_cut(row["input"]), style="cyan"))
     parts.append(Text(_cut(row["output"])))
-    title = row["id"]
     if row.get("reason"):
-        title = f"{title} rejected: {row['reason']} ({_cut(row['evidence'][:80])})"
+        # Inside: a title is cut at the width of the terminal.
+        parts.insert(0, Text(f"rejected: {row['reason']} ({row['evidence'][:80]})", style="red"))
     nearest = row["nearest"]
     subtitle = f"nearest {nearest['id']} ROUGE-L {nearest['rouge_l']:.2f}" if nearest else None
     style = "red" if row.get("reason") else "green"
     return Panel(
         Group(*parts),
-        title=Text(title),
+        title=Text(row["id"]),
         subtitle=Text(subtitle) if subtitle else None,
         title_align="left",
         subtitle_align="right",

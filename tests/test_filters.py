@@ -38,7 +38,8 @@ def documented_modules() -> list[str]:
 
 @pytest.mark.parametrize("name", documented_modules())
 def test_docstring_examples(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -237,6 +238,7 @@ def test_a_chat_template_of_the_bases_own_is_kept(rows: Path, tmp_path: Path) ->
 
 
 @pytest.mark.local
+@pytest.mark.skipif("SELFINSTRUCT_SLOW" not in os.environ, reason="SELFINSTRUCT_SLOW=1: a minute")
 def test_the_embedded_model_can_be_trained(rows: Path, tmp_path: Path) -> None:
     from selfinstruct.providers.local import find_model
 
@@ -447,7 +449,7 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> N
             '{"instruction": "a", "output": "b"}\n{"instruction": 7, "output": "b"}\n',
             ":2: 'instruc",
         ),
-        ('{"text": "a"}\n', ":1: no layout that is known"),
+        ('{"text": "a"}\n', ":1: no known layout has the fields 'text'"),
         ('{"instruction": "a", "output": ""}\n', ":1: the answer is empty"),
     ],
 )

@@ -105,7 +105,7 @@ def clean(
     if as_json:
         print(json.dumps({"out": str(out), **summary, "exit_code": 0}))  # noqa: T201
         return
-    Console(highlight=False).print(summary_table(summary, out))
+    Console(highlight=False).print(summary_table(summary, out), soft_wrap=True)
 
 
 @app.command()

@@ -262,9 +262,22 @@ class Session:
         while len(self._seen) < count:
             self._read()
 
+    def press(self, key: str, expected: str) -> None:
+        """Type a key until `expected` has come: while a prompt is set up a terminal may lose it."""
+        for _again in range(10):
+            self.type(key)
+            while self._says_more(within=10.0):
+                self._read()
+                if expected.encode() in self._seen:
+                    self.until(expected)
+                    return
+        raise AssertionError((expected, self._seen))
+
+    def _says_more(self, within: float) -> bool:
+        return bool(select.select([self._terminal], [], [], within)[0])
+
     def _read(self) -> None:
-        ready, _, _ = select.select([self._terminal], [], [], TIMEOUT)
-        assert ready, ("nothing more is said", self._seen)
+        assert self._says_more(TIMEOUT), ("nothing more is said", self._seen)
         try:
             read = os.read(self._terminal, 256)
         except OSError:  # Linux's way to say that the other side is closed
@@ -304,11 +317,9 @@ def test_a_conversation_at_a_terminal(session: Session) -> None:
     session.until("Hm?\r\n")
     # So much of the answer that it is under way, then the rest of it is not wanted.
     session.more(200)
-    session.type("\x03")
-    session.until("[stopped]")
+    session.press("\x03", "[stopped]")
     session.until("> ")
-    session.type("\x03")
-    session.until("Ctrl-D ends")
+    session.press("\x03", "Ctrl-D ends")
     session.until("> ")
     session.type("/reset\r")
     session.until("forgotten")

@@ -181,6 +181,20 @@ def test_positions_that_end_are_said(tuned: Tuned) -> None:
         answers(speaker, [long])
 
 
+@pytest.mark.local
+def test_a_gguf_file_is_asked_by_its_own_template() -> None:
+    from selfinstruct.providers.local import find_model
+    from selfinstruct.train.loading import load
+
+    try:
+        gguf = find_model()
+    except UsageError:
+        pytest.skip("the embedded model is not installed")
+    model, tokenizer, template = load(str(gguf))
+    assert (template, model.config.model_type) == ("chat", "llama")
+    assert tokenizer.chat_template
+
+
 # ── what cannot be asked ─────────────────────────────────────────────────────────────────────
 
 

@@ -19,3 +19,5 @@ def prepare(what: str) -> None:
     # Its threads spin while they wait: beside a busy process two of them took 12 s for what takes
     # 3 s with this (docs/design/training.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    # Bars of the libraries would be drawn over our lines.
+    os.environ.setdefault("TQDM_DISABLE", "1")

@@ -103,8 +103,6 @@ def train(
     """
     given = dict(locals())
     prepare("training")
-    # Before torch is loaded: bars of the libraries would be drawn over our lines.
-    os.environ.setdefault("TQDM_DISABLE", "1")
     from selfinstruct.train.running import train as run
     from selfinstruct.train.settings import Settings
 

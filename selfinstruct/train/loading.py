@@ -44,7 +44,9 @@ def load(
 
         model = PeftModel.from_pretrained(model, adapter)
     own = CHAT if getattr(tokenizer, "chat_template", None) else "alpaca"
-    template = Folder(Path(adapter or base)).stored().get("template", own)
+    trained = Path(adapter or base)
+    # A GGUF file is no folder that could say.
+    template = Folder(trained).stored().get("template", own) if trained.is_dir() else own
     return model.to(chosen).eval(), tokenizer, str(template)
 
 

@@ -1,8 +1,8 @@
 """OpenAI fine-tuning: `messages` that its file check lets through.
 
-What the check demands, as its guide states it: at least 10 examples in a training file, no empty
-message, the last one the assistant's; a file is at most 512 MB. How long an example may be depends
-on the model and is not checked here.
+What the check demands, as pages about it say (its own guide was not at hand): at least 10 examples
+in a training file, no empty message, the last one the assistant's; a file is at most 512 MB. How
+long an example may be depends on the model and is not checked here.
 """
 
 from __future__ import annotations
